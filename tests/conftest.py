@@ -1,0 +1,35 @@
+"""Fixtures shared by the tests."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+
+
+@pytest.fixture(scope='session')
+def shared():
+    """The folder of real data beside the repository; tests that need it are skipped where it is absent."""
+    path = os.path.join(ROOT, '..', 'shared')
+    if not os.path.isdir(os.path.join(path, 'flame')):
+        pytest.skip('no ../shared folder with real FLAME data beside the repository')
+    return os.path.abspath(path)
+
+
+@pytest.fixture(scope='session')
+def flame_pkl(shared, tmp_path_factory):
+    """A full-size FLAME model as the licensed download has it, with chumpy objects."""
+    path = tmp_path_factory.mktemp('flame') / 'generic_model.pkl'
+    subprocess.run([sys.executable, f'{shared}/tools/make_flame_pkl.py', path], check=True, stdout=subprocess.DEVNULL)
+    return str(path)
+
+
+@pytest.fixture(scope='session')
+def flame_model(flame_pkl):
+    """That model as the reader returns it."""
+    from tf_smpl.load_model import load_model
+    return load_model(flame_pkl)

@@ -1,0 +1,1 @@
+"""The FLAME layer for TensorFlow; copy this folder to use it elsewhere."""

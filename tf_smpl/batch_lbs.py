@@ -1,0 +1,138 @@
+"""Rotations, the kinematic chain and linear blend skinning, batched.
+
+Letters in shapes: N batch (may be unknown), V vertices, J joints, M any number of rotations. Lengths are in metres,
+angles in radians, rotations are axis-angle vectors, points are rows.
+
+The `batch_*` functions keep the names, argument order and shapes of HMR and TF_FLAME. The `tf_*` functions below them
+have the batch as the last axis of small quantities ([3, 3, J, N]): each operation is then one pass over contiguous
+memory, where products of many separate 3 x 3 matrices are slow.
+"""
+import math
+
+import numpy as np
+import tensorflow as tf
+
+# d [r]x[i, k] / d r[j] at row 3 i + k, column j: the generators of SO(3)
+GENERATORS = np.zeros((9, 3))
+GENERATORS[[7, 2, 3], [0, 1, 2]] = 1
+GENERATORS[[5, 6, 1], [0, 1, 2]] = -1
+SERIES_BELOW = 0.25
+SERIES = [(-1) ** i / math.factorial(2 * i + 1) for i in range(8)]
+
+
+def batch_skew(vec, batch_size=None):
+    """Cross-product matrices of vectors: [N, 3] -> [N, 3, 3]. `batch_size` is not needed any more."""
+    del batch_size
+    vec = tf.convert_to_tensor(vec)
+    return tf.reshape(tf.matmul(vec, tf.constant(GENERATORS.T, vec.dtype)), [-1, 3, 3])
+
+
+def batch_rodrigues(theta, name=None):
+    """Rotation matrices of axis-angle vectors: [N, 3] radians -> [N, 3, 3].
+
+    Value and derivatives of any order are right everywhere; at zero the Jacobian equals the generators exactly.
+    """
+    with tf.name_scope(name or 'batch_rodrigues'):
+        return tf.reshape(tf.transpose(tf_rotations(tf.transpose(theta))), [-1, 3, 3])
+
+
+def batch_lrotmin(theta, name=None):
+    """Pose feature of SMPL, equation 9.
+
+    theta [N, 3 J] radians -> R - I, row-major, of all joints but the root [N, 9 (J - 1)].
+    """
+    with tf.name_scope(name or 'batch_lrotmin'):
+        theta = tf.convert_to_tensor(theta)
+        return tf_pose_feature(tf_joint_rotations(theta, theta.shape[1] // 3))
+
+
+def batch_global_rigid_transformation(Rs, Js, parent, rotate_base=False, name=None):
+    """Poses the kinematic tree: local rotations Rs [N, J, 3, 3], rest joints Js [N, J, 3], parents [J] (root -1).
+
+    Returns the posed joints [N, J, 3] and the transformations relative to the rest pose [N, J, 4, 4].
+    `rotate_base` turns the root by 180 degrees about x first, as HMR does.
+    """
+    with tf.name_scope(name or 'batch_forward_kinematics'):
+        Rs = tf.convert_to_tensor(Rs)
+        joints = tf.transpose(Js, [2, 1, 0])
+        rotations = tf.transpose(Rs, [2, 3, 1, 0])
+        if rotate_base:
+            turned = rotations[:, :, :1] * tf.constant([1, -1, -1], Rs.dtype)[:, None, None]
+            rotations = tf.concat([turned, rotations[:, :, 1:]], 2)
+        posed, shifts = tf_forward_kinematics(rotations, joints, parent)
+        top = tf.transpose(tf.concat([posed[:, :3], shifts[:, None]], 1), [3, 2, 0, 1])
+        bottom = tf.constant([[0, 0, 0, 1]], Rs.dtype) + 0 * top[:, :, :1]
+        return tf.transpose(posed[:, 3], [2, 1, 0]), tf.concat([top, bottom], 2)
+
+
+def tf_sinc(squared):
+    """sin(x) / x of x = sqrt(squared), smooth in `squared` >= 0: a power series near zero, where x is not."""
+    small = squared < SERIES_BELOW
+    x = tf.sqrt(tf.where(small, tf.ones_like(squared), squared))
+    series = tf.math.polyval([tf.constant(c, squared.dtype) for c in SERIES[::-1]],
+                             tf.where(small, squared, tf.zeros_like(squared)))
+    return tf.where(small, series, tf.sin(x) / x)
+
+
+def tf_rotations(vectors):
+    """Rotation matrices, row-major, of axis-angle vectors in columns: [3, M] radians -> [9, M].
+
+    Rodrigues' formula R = (1 - b |r|^2) I + a [r]x + b r r^T with a = sin|r| / |r|, b = (1 - cos|r|) / |r|^2, both
+    from half angles: a = sinc(|r| / 2) cos(|r| / 2), b = sinc(|r| / 2)^2 / 2, so that nothing cancels.
+    """
+    squared = tf.reduce_sum(vectors * vectors, 0, keepdims=True)
+    sinc = tf_sinc(tf.concat([squared / 4, squared / 16], 0))
+    a = sinc[:1] * (1 - squared / 8 * sinc[1:] * sinc[1:])
+    b_vectors = sinc[:1] * sinc[:1] / 2 * vectors
+    outer = tf.reshape(vectors[:, None] * b_vectors[None], [9, -1])
+    skew = tf.matmul(tf.constant(GENERATORS, vectors.dtype), a * vectors)
+    scale = 1 - tf.reduce_sum(vectors * b_vectors, 0, keepdims=True)
+    return outer + skew + tf.constant(np.eye(3).reshape(9, 1), vectors.dtype) * scale
+
+
+def tf_joint_rotations(theta, num_joints):
+    """Rotation matrices of all joints: theta [N, 3 J] radians -> [3, 3, J, N]."""
+    vectors = tf.transpose(tf.reshape(theta, [-1, num_joints, 3]), [2, 1, 0])
+    rotations = tf_rotations(tf.reshape(vectors, [3, -1]))
+    return tf.reshape(rotations, tf.concat([[3, 3], tf.shape(vectors)[1:]], 0))
+
+
+def tf_pose_feature(rotations):
+    """R - I of all joints but the root: [3, 3, J, N] -> [N, 9 (J - 1)], joint by joint, row-major."""
+    feature = tf.transpose(rotations[:, :, 1:], [3, 2, 0, 1]) - tf.eye(3, dtype=rotations.dtype)
+    return tf.reshape(feature, [tf.shape(rotations)[3], 9 * (rotations.shape[2] - 1)])
+
+
+def tf_products(left, right):
+    """Products of matrices over trailing axes: [3, 3, ...], [3, C, ...] -> [3, C, ...]."""
+    return tf.reduce_sum(left[:, :, None] * right[None], 1)
+
+
+def joint_levels(parents):
+    """Groups joints by their depth in the tree: parents [J] -> list of index lists, each joint after its parent."""
+    depth = []
+    for joint, parent in enumerate(parents):
+        depth.append(0 if joint == 0 else depth[parent] + 1)
+    return [[j for j, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
+
+
+def tf_forward_kinematics(rotations, joints, parents):
+    """Poses the tree, all joints of one depth at once: rotations [3, 3, J, N], rest joints [3, J, N], parents [J].
+
+    Returns the world transformations [R | posed joint] [3, 4, J, N] and the translations of the transformations
+    relative to the rest pose, posed joint - R rest joint, [3, J, N].
+    """
+    levels = joint_levels(parents)
+    order = [j for level in levels for j in level]
+    place = {joint: k for k, joint in enumerate(order)}
+    posed = tf.concat([rotations[:, :, :1], joints[:, None, :1]], 1)
+    for level in levels[1:]:
+        above = [parents[j] for j in level]
+        bones = tf.gather(joints, level, axis=1) - tf.gather(joints, above, axis=1)
+        local = tf.concat([tf.gather(rotations, level, axis=2), bones[:, None]], 1)
+        world = tf.gather(posed, [place[j] for j in above], axis=2)
+        local = tf_products(world[:, :3], local)
+        posed = tf.concat([posed, tf.concat([local[:, :3], local[:, 3:] + world[:, 3:]], 1)], 2)
+    if order != sorted(order):
+        posed = tf.gather(posed, [place[j] for j in range(len(order))], axis=2)
+    return posed, posed[:, 3] - tf.reduce_sum(posed[:, :3] * joints[None], 1)

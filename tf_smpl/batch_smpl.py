@@ -1,0 +1,156 @@
+"""The FLAME layer: a function from translation, coefficients and pose to vertices, for any SMPL-family model.
+
+    smpl = SMPL('models/generic_model.pkl')
+    vertices = smpl(trans, beta, theta)          # [N, 3], [N, 400], [N, 15] -> [N, 5023, 3]
+
+SMPL: A Skinned Multi-Person Linear Model, M. Loper et al., SIGGRAPH Asia 2015, equations 2-10.
+FLAME: Learning a model of facial shape and expression from 4D scans, T. Li et al., SIGGRAPH Asia 2017.
+"""
+import numpy as np
+import tensorflow as tf
+
+from .batch_lbs import tf_forward_kinematics, tf_joint_rotations, tf_pose_feature
+from .graph_constants import GraphConstants
+from .load_model import load_model
+from .skinning import tf_skin
+
+NUM_IDENTITY = 300
+
+
+class SMPL:
+    """A model as a layer, in a v1 graph, in tf.function, eagerly or in a Keras model's call. It holds no variables.
+
+    Letters in shapes: N batch, V vertices, J joints, B coefficients (shape, then expression), F triangles.
+
+    Attributes (NumPy): `f` [F, 3]; `size` (V, 3); `num_betas` B; `num_joints` J; `parents` [J], root -1; `weights`
+    [V, J]; `J_regressor` [V, J]; `v_template` [V, 3]; `shapedirs` [B, 3 V] and `posedirs` [9 (J - 1), 3 V] with
+    columns x0 y0 z0 x1 ..; `J_template` [J, 3] and `J_shapedirs` [B, 3 J], the template's joints and how they move with
+    the coefficients. `J_transformed` is the tensor [N, J, 3] of the posed joints of the last call, without `trans`.
+    """
+
+    def __init__(self, pkl_path, joint_type='cocoplus', dtype=tf.float64, vertex_ids=None, num_shape=None,
+                 num_exp=None):
+        """Reads a model file, or takes the dict that `load_model` returned.
+
+        dtype: tf.float32 or tf.float64, of results and of what is computed.
+        vertex_ids: [K] indices of the only vertices to return, [N, K, 3]: as the whole layer does, at their cost alone.
+        num_shape, num_exp: how many of the file's identity and expression coefficients `beta` has, side by side.
+        joint_type: taken for compatibility, without effect: a FLAME model has one set of joints.
+        """
+        model = pkl_path if isinstance(pkl_path, dict) else load_model(pkl_path)
+        self.dtype = tf.as_dtype(dtype)
+        floats = self.dtype.as_numpy_dtype
+        template, shapedirs = model['v_template'], _kept_coefficients(model['shapedirs'], num_shape, num_exp)
+        kept = _checked_vertex_ids(vertex_ids, len(template))
+
+        self.f = model['f']
+        self.parents = model['kintree_table'][0]
+        self.num_joints, self.num_betas = len(self.parents), shapedirs.shape[2]
+        self.weights = model['weights'][kept].astype(floats)
+        self.size = (len(self.weights), 3)
+        self.J_regressor = model['J_regressor'].T.astype(floats)
+        self.J_template = (model['J_regressor'] @ template).astype(floats)
+        self.J_shapedirs = _joint_shapedirs(model['J_regressor'], shapedirs).astype(floats)
+        self.J_transformed = None
+        self._basis = _planar_basis(template[kept], model['posedirs'][kept], shapedirs[kept], floats)
+        self._constants = {}
+
+    def __call__(self, trans, beta, theta, name=''):
+        """Returns the vertices [N, V, 3] in metres.
+
+        trans [N, 3] (or [N, 1, 3]) metres, added last; beta [N, B] or fewer columns, the rest being zero; theta
+        [N, 3 J] axis-angle, radians: in FLAME the head about its root joint, neck, jaw, left eye, right eye.
+        """
+        with tf.name_scope(name or 'smpl_main'):
+            trans, beta, theta = self._tf_checked(trans, beta, theta)
+            constants = self._tf_constants(beta.shape[1])
+
+            # 1. Joints of the shaped head, then of the posed one
+            joints = constants['J_template'] + tf.matmul(beta, constants['J_shapedirs'])
+            joints = tf.transpose(tf.reshape(joints, [-1, self.num_joints, 3]), [2, 1, 0])
+            rotations = tf_joint_rotations(theta, self.num_joints)
+            posed, shifts = tf_forward_kinematics(rotations, joints, self.parents)
+            self.J_transformed = tf.transpose(posed[:, 3], [2, 1, 0])
+
+            # 2. Template, pose correctives and blend shapes in one product
+            feature = tf.concat([tf.ones_like(trans[:, :1]), tf_pose_feature(rotations), beta], 1)
+            unposed = tf.matmul(feature, constants['basis'])
+
+            # 3. Skinning, and the translation
+            shifts = tf.concat([tf.transpose(shifts, [2, 0, 1]), trans[:, :, None]], 2)
+            return tf_skin(unposed, tf.transpose(posed[:, :3], [3, 1, 0, 2]), shifts, constants['weights'])
+
+    @property
+    def v_template(self):
+        return self._basis[0].reshape(3, -1).T
+
+    @property
+    def posedirs(self):
+        return _interleaved(self._basis[1:len(self._basis) - self.num_betas])
+
+    @property
+    def shapedirs(self):
+        return _interleaved(self._basis[len(self._basis) - self.num_betas:])
+
+    def _tf_checked(self, trans, beta, theta):
+        trans, beta, theta = (tf.cast(x, self.dtype) for x in (trans, beta, theta))
+        if beta.shape[1] is None:
+            beta = tf.pad(beta, [[0, 0], [0, self.num_betas - tf.shape(beta)[1]]])
+            beta.set_shape([None, self.num_betas])
+        if beta.shape[1] > self.num_betas:
+            raise ValueError(f'beta {beta.shape}: at most {self.num_betas} columns expected, as the model has')
+        if theta.shape[1] not in (None, 3 * self.num_joints):
+            raise ValueError(f'theta {theta.shape}: {3 * self.num_joints} columns expected, 3 for each joint')
+        return tf.reshape(trans, [-1, 3]), beta, theta
+
+    def _tf_constants(self, num_columns):
+        if num_columns not in self._constants:
+            self._constants[num_columns] = GraphConstants(
+                basis=self._basis[:len(self._basis) - self.num_betas + num_columns],
+                weights=np.vstack([self.weights.T, np.ones_like(self.weights[:, :1]).T]),
+                J_template=self.J_template.reshape(1, -1), J_shapedirs=self.J_shapedirs[:num_columns])
+        return self._constants[num_columns]()
+
+
+def _kept_coefficients(shapedirs, num_shape, num_exp):
+    """Keeps the first num_shape identity and num_exp expression components of [V, 3, B]; None keeps all."""
+    if num_shape is None and num_exp is None:
+        return shapedirs
+    identity, expression = shapedirs[:, :, :NUM_IDENTITY], shapedirs[:, :, NUM_IDENTITY:]
+    for name, wanted, found in (('num_shape', num_shape, identity), ('num_exp', num_exp, expression)):
+        if wanted is not None and not 0 <= wanted <= found.shape[2]:
+            raise ValueError(f'{name} {wanted}: the model has {found.shape[2]}')
+    return np.concatenate([identity[:, :, :num_shape], expression[:, :, :num_exp]], 2)
+
+
+def _checked_vertex_ids(vertex_ids, num_vertices):
+    if vertex_ids is None:
+        return slice(None)
+    ids = np.asarray(vertex_ids)
+    if ids.ndim != 1 or ids.dtype.kind not in 'iu':
+        raise ValueError(f'vertex_ids {ids.dtype} {ids.shape}: a list of indices expected')
+    if len(ids) and not 0 <= ids.min() <= ids.max() < num_vertices:
+        raise ValueError(f'vertex_ids {ids.min()} to {ids.max()}: 0 to {num_vertices - 1} expected')
+    return ids
+
+
+def _joint_shapedirs(regressor, shapedirs):
+    """Moves of the joints with the coefficients: regressor [J, V], shapedirs [V, 3, B] -> [B, 3 J]."""
+    used = np.flatnonzero(regressor.any(0))
+    return np.tensordot(shapedirs[used], regressor[:, used], (0, 1)).transpose(1, 2, 0).reshape(shapedirs.shape[2], -1)
+
+
+def _planar_basis(template, posedirs, shapedirs, floats, block=128):
+    """Rows template, pose correctives, blend shapes; columns x0 x1 .. y0 y1 .. z0 z1 ..; in cache-sized blocks."""
+    num_vertices, num_pose = len(template), posedirs.shape[2]
+    basis = np.empty((1 + num_pose + shapedirs.shape[2], 3, num_vertices), floats)
+    basis[0] = template.T
+    for start in range(0, num_vertices, block):
+        rows = slice(start, start + block)
+        basis[1:1 + num_pose, :, rows] = posedirs[rows].transpose(2, 1, 0)
+        basis[1 + num_pose:, :, rows] = shapedirs[rows].transpose(2, 1, 0)
+    return basis.reshape(len(basis), -1)
+
+
+def _interleaved(planar):
+    return planar.reshape(len(planar), 3, -1).transpose(0, 2, 1).reshape(len(planar), -1)
