@@ -1,0 +1,130 @@
+"""Draws random heads: identity, expression and pose, or (for VOCA) identities at rest.
+
+    python sample_FLAME.py --option sample_FLAME --num_samples 5 --out_path FLAME_samples
+    python sample_FLAME.py --option sample_VOCA_template --out_path VOCA_templates
+
+In:  a FLAME model.
+Out: FLAME_sample_01.ply ..          or VOCA_template_01.ply ..: the mesh in metres
+     FLAME_sample_01_params.npz ..   every parameter of it, the model's name and hash, the seed
+     samples.png                     all of them in one picture
+Edit: STD, and draw_params, which says what is drawn, and in which order.
+"""
+import argparse
+import contextlib
+import os
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.cli import find_model, quiet_tensorflow, run_script, str2bool
+
+quiet_tensorflow()
+import tensorflow.compat.v1 as tf  # noqa: E402
+
+from tf_smpl.batch_smpl import SMPL  # noqa: E402
+from utils.files import InputError, write_image  # noqa: E402
+from utils.flame_params import FlameParams, save_params, zero_params  # noqa: E402
+from utils.mesh import Mesh  # noqa: E402
+from utils.render_mesh import render_heads  # noqa: E402
+from utils.viewer import open_picture  # noqa: E402
+
+STD = {
+    'rot': 0.03,                # rotation of the head, radians
+    'pose': 0.02,               # rotations of neck, jaw and eyes, radians
+    'shape': 1.0,               # identity, in standard deviations of the training data
+    'exp': 0.5,                 # expression, in standard deviations of the training data
+}
+NUM_SHAPE, NUM_EXP = 100, 50    # how many of the first coefficients are drawn, the others stay zero
+NUM_SHOWN = 100                 # so many heads at most are in the picture
+
+
+def draw_params(option, num_samples, std, random, num_shape=300, num_exp=100):
+    """Draws FlameParams [num_samples, ...] of a model with so many coefficients; head by head, so that more samples of
+    the same seed begin with the same heads.
+    """
+    params = zero_params(num_shape, num_exp, num_samples)
+    for i in range(num_samples):
+        if option == 'sample_FLAME':
+            params.rot[i] = std['rot'] * random.randn(3)
+            pose = std['pose'] * random.randn(12)
+            params.neck[i], params.jaw[i], params.eyes[i] = pose[:3], pose[3:6], pose[6:]
+        params.shape[i, :NUM_SHAPE] = std['shape'] * random.randn(NUM_SHAPE)[:num_shape]
+        if option == 'sample_FLAME':
+            params.exp[i, :NUM_EXP] = std['exp'] * random.randn(NUM_EXP)[:num_exp]
+    return params
+
+
+def evaluate(smpl, params):
+    """Yields the vertices [V, 3] of each of the parameters [N, ...], through one graph."""
+    with tf.Graph().as_default() as graph:
+        one = FlameParams(*(tf.placeholder(smpl.dtype, [1, value.shape[1]], name)
+                            for name, value in params._asdict().items()))
+        tf_vertices = smpl(one.trans, one.beta, one.theta)
+    with contextlib.closing(tf.Session(graph=graph)) as session:
+        for i in range(len(params.trans)):
+            yield session.run(tf_vertices, dict(zip(one, take(params, i), strict=True)))[0]
+
+
+def take(params, i):
+    """The i-th of parameters [N, ...], as [1, ...]."""
+    return FlameParams(*(value[i:i + 1] for value in params))
+
+
+def main(args):
+    std = check_flags(args)
+    model_fname = find_model(args.model_fname)
+    seed = np.random.SeedSequence().generate_state(1)[0] if args.seed is None else args.seed
+    smpl = SMPL(model_fname)
+    if smpl.num_joints != 5:
+        raise InputError(f'{model_fname}: {smpl.num_joints} joints, expected the 5 of a FLAME model')
+    num_shape = min(300, smpl.num_betas)
+    params = draw_params(args.option, args.num_samples, std, np.random.RandomState(seed), num_shape,
+                         smpl.num_betas - num_shape)
+    print(f'{args.num_samples} heads of {model_fname}, --seed {seed}')
+
+    name = {'sample_FLAME': 'FLAME_sample', 'sample_VOCA_template': 'VOCA_template'}[args.option]
+    labels = [f'{name}_{i + 1:02d}' for i in range(args.num_samples)]
+    shown = []
+    for i, vertices in enumerate(tqdm(evaluate(smpl, params), total=args.num_samples, unit='head', disable=None)):
+        out = os.path.join(args.out_path, labels[i])
+        Mesh(vertices, smpl.f).write_ply(out + '.ply')
+        save_params(out + '_params.npz', take(params, i), model_fname, seed=seed, sample=i + 1)
+        if i < NUM_SHOWN:
+            shown.append(vertices)
+
+    sheet = os.path.join(args.out_path, 'samples.png')
+    write_image(sheet, render_heads(shown, smpl.f, labels[:NUM_SHOWN]))
+    print(f'Written in {args.out_path}: {", ".join(labels[:3])}{", .." if len(labels) > 3 else ""} (.ply, _params.npz)')
+    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if args.num_samples > NUM_SHOWN else ''))
+    if args.visualize:
+        open_picture(sheet)
+
+
+def check_flags(args):
+    """Returns the standard deviations by name; raises InputError for a flag out of its range."""
+    std = {name: getattr(args, f'{name}_std') for name in STD}
+    for name, value in std.items():
+        if not 0 <= value < np.inf:
+            raise InputError(f'--{name}_std {value}: expected a finite number, 0 or more')
+    if args.num_samples < 1:
+        raise InputError(f'--num_samples {args.num_samples}: expected 1 or more')
+    if args.seed is not None and not 0 <= args.seed < 2**32:
+        raise InputError(f'--seed {args.seed}: expected 0 to {2**32 - 1}')
+    return std
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description='Draw random heads from FLAME')
+    parser.add_argument('--option', default='sample_FLAME', choices=['sample_FLAME', 'sample_VOCA_template'],
+                        help='sample_FLAME: identity, expression and pose; sample_VOCA_template: identity only')
+    parser.add_argument('--model_fname', help='path of the FLAME model (default: ./models/generic_model.pkl if it is '
+                                              'there, else the embedded head)')
+    parser.add_argument('--num_samples', type=int, default=5, help='number of heads (default: %(default)s)')
+    parser.add_argument('--out_path', default='./FLAME_samples', help='folder of the results (default: %(default)s)')
+    parser.add_argument('--visualize', type=str2bool, default=True,
+                        help='open samples.png where there is a display (default: %(default)s)')
+    parser.add_argument('--seed', type=int, help='draw the same heads again (default: others each time)')
+    for name, value in STD.items():
+        parser.add_argument(f'--{name}_std', type=float, default=value,
+                            help=f'standard deviation of {name} (default: %(default)s)')
+    run_script(main, parser.parse_args())

@@ -1,0 +1,164 @@
+"""Shaded pictures of a mesh, drawn in NumPy: no display and no graphics driver needed.
+
+Colours are blue, green, red from 0 to 1, as a screen takes them. Points on the screen are as in utils/rasterizer.py
+(pixels, x right, y down, larger z nearer), normals point x right, y up, z to the viewer.
+"""
+import numpy as np
+
+from utils.mesh import Mesh
+from utils.rasterizer import rasterize, rasterize_samples
+
+SKY_BLUE = (0.98, 0.81, 0.53)                           # BGR
+GAMMA = 2.2
+LIGHTS = np.array([[-0.45, 0.55, 0.70],                 # directions to the lights: key,
+                   [0.80, 0.10, 0.60],                  # fill,
+                   [0.35, 0.60, -0.70]], np.float32)    # and rim
+LIGHTS /= np.linalg.norm(LIGHTS, axis=1, keepdims=True)
+STRENGTHS = np.array([0.80, 0.16, 0.20], np.float32)
+SKY, GROUND = 0.26, 0.08                                # light that comes from all around, from above and from below
+GLOSS, SHARPNESS = 0.10, 24                             # of the key light's reflection, seen half-way to the viewer
+HALFWAY = (LIGHTS[0] + [0, 0, 1]) / np.linalg.norm(LIGHTS[0] + [0, 0, 1])
+DIRECTIONS = np.array([*LIGHTS, HALFWAY], np.float32).T
+INSIDE = 0.35                                           # how bright the inner side of a surface is
+SAMPLES = 4                                             # along each axis of a pixel at an outline
+
+
+def vertex_normals(v, f):
+    """Unit normals [V, 3] of vertices [V, 3]: the sum of the normals of their faces [F, 3], each as long as its area.
+
+    Zero at vertices without a face; faces with a point that is not finite are left out. This is psbody's rule, from
+    which normals that are weighted by angle can differ by more than 90 degrees.
+    """
+    corners = np.asarray(v, np.float64)[f]
+    corners[~np.isfinite(corners).all((1, 2))] = 0
+    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    ids = np.asarray(f).ravel()
+    normals = np.stack([np.bincount(ids, np.repeat(part, 3), len(v)) for part in face_normals.T], axis=1)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
+
+
+def front_points(v, height, width, frame=None):
+    """Places vertices [V, 3] (x right, y up, z to the viewer) on the screen, centred and as large as fits.
+
+    frame: a lower and an upper corner (each [3]) that replace the vertices' own box, for meshes that shall compare.
+    """
+    v = np.asarray(v, np.float64)
+    low, high = (v.min(0), v.max(0)) if frame is None else np.asarray(frame, np.float64)
+    size = np.maximum((high - low)[:2], 1e-12)
+    scale = 0.92 * np.min([width, height] / size)
+    centred = (v - (low + high) / 2) * scale
+    return centred * [1, -1, 1] + [width / 2, height / 2, 0]
+
+
+def render_mesh(mesh, height, width, frame=None):
+    """A picture of a mesh from the front on white, BGR uint8 [height, width, 3]: sky blue, or in its colours `vc`.
+
+    frame: as front_points takes it.
+    """
+    colour = SKY_BLUE if mesh.vc is None else np.asarray(mesh.vc)[:, ::-1]
+    bgr, alpha = draw_mesh(front_points(mesh.v, height, width, frame), mesh.f, height, width, colour)
+    return overlay(np.full((height, width, 3), 255, np.uint8), bgr, alpha)
+
+
+def draw_mesh(points, faces, height, width, colour=SKY_BLUE, normals=None):
+    """Draws a shaded mesh as seen along z, outlines smooth.
+
+    points [V, 3] on the screen, faces [F, 3] counter-clockwise from outside, colour (b, g, r) or one per vertex
+    [V, 3], normals [V, 3] (of the points where None). Returns bgr [height, width, 3] and alpha [height, width], the
+    covered part of each pixel. Outlines, where neighbouring pixels show faces that do not touch, are sampled finer.
+    """
+    points, faces = np.asarray(points, np.float64), np.asarray(faces).astype(np.int64)
+    surface = _Surface(points, faces, colour, normals)
+    face_ids, bary = rasterize(points, faces, height, width)
+    alpha = (face_ids >= 0).astype(np.float32)
+    bgr = _to_screen(surface.light(face_ids, bary))
+    outline = _outline(face_ids, faces)
+    face_ids, bary = rasterize_samples(points, faces, height, width, outline, SAMPLES)
+    covered = (face_ids >= 0).sum(1)
+    light = surface.light(face_ids, bary).sum(1) / np.maximum(covered, 1)[:, None]
+    bgr.reshape(-1, 3)[outline], alpha.reshape(-1)[outline] = _to_screen(light), covered / SAMPLES**2
+    return bgr, alpha
+
+
+def overlay(image, bgr, alpha, opacity=1.0):
+    """Lays a drawing (bgr, alpha of draw_mesh) over a picture, BGR uint8 [H, W, 3]; returns a new one."""
+    alpha = (opacity * alpha)[..., None]
+    return np.round(image * (1 - alpha) + 255 * np.clip(bgr, 0, 1) * alpha).astype(np.uint8)
+
+
+def contact_sheet(images, columns, labels=None):
+    """Puts pictures (BGR uint8, of any sizes) in rows on one white sheet, each with its label below it."""
+    import cv2
+    gap, text = 12, 0 if labels is None else 34
+    height, width = np.max([image.shape[:2] for image in images], axis=0)
+    rows = -(-len(images) // columns)
+    sheet = np.full((rows * (height + text + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for index, image in enumerate(images):
+        top, left = (gap + part * (size + gap) for part, size in zip(divmod(index, columns), (height + text, width),
+                                                                     strict=True))
+        y, x = top + (height - image.shape[0]) // 2, left + (width - image.shape[1]) // 2
+        sheet[y:y + image.shape[0], x:x + image.shape[1]] = image
+        if labels is not None:
+            font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.55
+            size *= min(1, width / cv2.getTextSize(labels[index], font, size, 1)[0][0])
+            across = cv2.getTextSize(labels[index], font, size, 1)[0][0]
+            place = (int(left + (width - across) // 2), int(top + height + text - 12))
+            cv2.putText(sheet, labels[index], place, font, size, (60, 60, 60), 1, cv2.LINE_AA)
+    return sheet
+
+
+def render_heads(vertices, f, labels, height=400, width=300):
+    """A contact sheet of heads with the same faces, each vertices [V, 3], from the front and to the same scale."""
+    frame = np.min([v.min(0) for v in vertices], axis=0), np.max([v.max(0) for v in vertices], axis=0)
+    rows = -(-len(vertices) // max(5, int(np.sqrt(len(vertices)))))
+    images = [render_mesh(Mesh(v, f), height, width, frame) for v in vertices]
+    return contact_sheet(images, -(-len(images) // rows), labels)
+
+
+class _Surface:
+    """What shading needs to know of a mesh: its corners' normals and colours, and which faces show their inner side."""
+
+    def __init__(self, points, faces, colour, normals):
+        upright = points * [1, -1, 1]
+        normals = vertex_normals(upright, faces) if normals is None else np.asarray(normals)
+        self.normals = normals[faces].astype(np.float32)                                    # [F, 3, 3]
+        self.colour = np.clip(np.asarray(colour, np.float32), 0, 1) ** np.float32(GAMMA)
+        if self.colour.ndim == 2:
+            self.colour = self.colour[faces]
+        with np.errstate(invalid='ignore'):
+            edges = upright[faces[:, 1:]] - upright[faces[:, :1]]
+            self.inner = edges[:, 0, 0] * edges[:, 1, 1] < edges[:, 0, 1] * edges[:, 1, 0]
+
+    def light(self, face_ids, bary):
+        """The light [..., 3] that comes to the viewer from places [...] on faces; none where face_ids is -1."""
+        light = np.zeros((*face_ids.shape, 3), np.float32)
+        places = np.flatnonzero(face_ids >= 0)
+        face_ids, bary = face_ids.reshape(-1)[places], bary.reshape(-1, 3)[places].astype(np.float32)
+        inner = self.inner[face_ids]
+        normal = np.einsum('nkc,nk->nc', self.normals[face_ids], bary)
+        normal *= (np.where(inner, -1, 1) / np.maximum(np.sqrt(np.einsum('nc,nc->n', normal, normal)), 1e-9))[:, None]
+        towards = np.maximum(normal @ DIRECTIONS, 0)
+        diffuse = (SKY + GROUND) / 2 + (SKY - GROUND) / 2 * normal[:, 1] + towards[:, :-1] @ STRENGTHS
+        diffuse *= np.where(inner, INSIDE, 1)
+        colour = self.colour if self.colour.ndim == 1 else np.einsum('nkc,nk->nc', self.colour[face_ids], bary)
+        light.reshape(-1, 3)[places] = colour * diffuse[:, None] + (GLOSS * towards[:, -1:] ** SHARPNESS)
+        return light
+
+
+def _to_screen(light):
+    """What a screen must be sent, from 0 to 1, to give off this light."""
+    return np.clip(light, 0, 1) ** np.float32(1 / GAMMA)
+
+
+def _outline(face_ids, faces):
+    """Pixels (row * width + column) beside one that shows nothing, or a face without a vertex in common."""
+    mark = np.zeros(face_ids.shape, bool)
+    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        a, b = face_ids[one], face_ids[other]
+        at = np.nonzero(a != b)
+        a, b = a[at], b[at]
+        apart = (a < 0) | (b < 0) | ~(faces[a][:, :, None] == faces[b][:, None, :]).any((1, 2))
+        for side in (one, other):
+            mark[side][tuple(index[apart] for index in at)] = True
+    return np.flatnonzero(mark)
