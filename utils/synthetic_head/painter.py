@@ -1,0 +1,158 @@
+"""Skin, hair, lips and eyes painted in space: the colour of a point follows from where it lies on the neutral head."""
+import numpy as np
+
+from utils.synthetic_head.controls import EYE_CENTRE
+from utils.synthetic_head.landmarks import BROW
+from utils.synthetic_head.mesh import SKIN
+from utils.synthetic_head.spaces import smooth_step
+
+# What varies between people: 0 is the mean, and N(0, 1) plausible.
+TRAITS = ('light', 'red', 'olive', 'lips', 'brow', 'hair', 'blond', 'grey', 'iris', 'stubble', 'freckles', 'blush',
+          'tired', 'blotch_large', 'blotch_small')
+# Strength of a mask at rings of a feature.
+MASKS = {
+    'lips': ('mouth', {5: 0.5, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 0.6}),
+    'mouth_bag': ('mouth', {12: 1, 13: 1, 14: 1, 15: 1}),
+    'lashes': ('eye', {7: 0.15, 8: 1, 9: 0.7}),
+    'nostril': ('nostril', {1: 0.45, 2: 1, 3: 1, 4: 1}),
+    'ear': ('ear', {ring: 1 for ring in range(1, 13)}),
+    'ear_bowl': ('ear', {8: 0.2, 9: 0.35, 10: 0.8, 11: 1, 12: 1}),
+}
+# Hair line: height (cm) over the direction seen from above (degrees from the front).
+HAIR_LINE = np.array([(0, 7.9), (22, 8.3), (40, 7.2), (52, 5.4), (66, 3.9), (74, 1.2), (80, 0.2), (88, 2.5), (100, 3.8),
+                      (118, 2.6), (130, -1.5), (150, -5.0), (180, -5.6)])
+BROW_DEPTH = (9.3, 9.1, 8.75, 8.0, 7.0)
+
+
+def mix(base, colour, weight):
+    """Colours [n, 3] drawn to another colour by a weight [n] that is clipped to 0..1."""
+    return base + (np.asarray(colour, np.float32) - base) * np.clip(weight, 0, 1)[:, None]
+
+
+def vertex_masks(head):
+    """Strength of every mask at the vertices: [V, 6]."""
+    masks = np.zeros((len(head.v), len(MASKS)))
+    for column, (feature, strengths) in zip(masks.T, MASKS.values(), strict=True):
+        for ring, strength in strengths.items():
+            column[head.half.rings[feature][ring]] = strength
+    lower_lashes = head.half.ring_span('eye', 7, 9, 0, len(head.half.rings['eye'][8]) // 2)
+    masks[lower_lashes, list(MASKS).index('lashes')] *= 0.35
+    return np.maximum(masks, masks[head.mirror])
+
+
+class Painter:
+    """Colours of surface points, given by vertices of triangles [n, 3] and barycentric coordinates [n, 3]."""
+
+    def __init__(self, head, corners, bary):
+        def interpolate(values):
+            return np.einsum('nk,nkc->nc', bary, values[corners]).astype(np.float32)
+
+        self.p = interpolate(head.v)
+        self.x, self.y, self.z = np.abs(self.p[:, 0]), self.p[:, 1], self.p[:, 2]
+        self.mask = dict(zip(MASKS, interpolate(vertex_masks(head)).T, strict=True))
+        self.on_eye = head.part[corners[:, 0]] != SKIN
+
+    def paint(self, traits):
+        """Colours [n, 3], red green blue in 0..1, for a dict of traits; those not in it are 0."""
+        traits = {**dict.fromkeys(TRAITS, 0.0), **traits}
+        colour = self.stubble(self.freckles(self.skin(traits), traits), traits)
+        colour = self.eyebrows(self.scalp(colour, traits), traits)
+        colour = self.openings(self.lips(colour, traits))
+        return np.clip(np.where(self.on_eye[:, None], self.eyes(traits), colour), 0, 1)
+
+    def noise(self, size, seed, stretch=(1, 1, 1), waves=16):
+        """Smooth random values [n] of unit variance with features of about `size` centimetres."""
+        rng = np.random.RandomState(seed)
+        directions = (rng.normal(size=(3, waves)) * 2 / size).astype(np.float32)
+        phases = rng.uniform(0, 2 * np.pi, waves).astype(np.float32)
+        total, points = 0, self.p * np.float32(stretch)
+        for direction, phase in zip(directions.T, phases, strict=True):
+            total = total + np.cos(points @ direction + phase)
+        return total * np.float32(np.sqrt(2 / waves))
+
+    def blob(self, x, y, z, radius):
+        """1 at a place (and its mirror image), fading out with the distance."""
+        return np.exp(-((self.x - x) ** 2 + (self.y - y) ** 2 + (self.z - z) ** 2) / radius ** 2)
+
+    def skin(self, traits):
+        tone = tint(traits['light'], 0.16, 0.24, 0.30) * tint(traits['red'], 0.03, -0.05, -0.04)
+        colour = np.float32([0.80, 0.60, 0.50]) * tone * tint(traits['olive'], -0.01, 0.02, -0.09)
+        grain = 0.025 * self.noise(2.5, 1) + 0.02 * self.noise(0.5, 2) + 0.02 * self.noise(0.15, 3)
+        grain += 0.03 * traits['blotch_large'] * self.noise(3.5, 11) + 0.03 * traits['blotch_small'] * self.noise(2, 12)
+        colour = colour * (1 + grain[:, None] * np.float32([0.7, 1, 1.1]))
+        rosy = self.blob(4.6, -1.2, 7, 2.2) + 0.8 * self.blob(0, -1, 11.4, 1.3) + 0.35 * self.mask['ear']
+        rosy += 0.3 * self.blob(0, -8, 9, 1.8)
+        colour = mix(colour, colour * np.float32([0.96, 0.76, 0.74]), (0.45 + 0.3 * traits['blush']) * rosy)
+        under_eye = (0.45 + 0.3 * traits['tired']) * self.blob(2.9, 1.1, 8.1, 1.0) + 0.35 * self.blob(1.5, 2.0, 8, 0.7)
+        colour = mix(colour, colour * np.float32([0.80, 0.72, 0.74]), under_eye)
+        return mix(colour, colour * np.float32(0.62), 0.28 * self.blob(3.1, 3.0, 8, 1.3) + 0.7 * self.mask['ear_bowl'])
+
+    def freckles(self, colour, traits):
+        where = self.blob(3.5, -0.3, 8, 3) + self.blob(0, 0, 10, 2)
+        spots = smooth_step(self.noise(0.28, 5), 0.9, 1.6) * where
+        return mix(colour, colour * np.float32([0.72, 0.52, 0.40]), (0.10 + 0.12 * traits['freckles']) * spots)
+
+    def stubble(self, colour, traits):
+        where = smooth_step(-self.y, 2.4, 3.4) * smooth_step(self.y, -10.2, -8.6) * smooth_step(self.z, 1.0, 4.0)
+        where *= (1 - smooth_step(self.mask['lips'], 0.05, 0.4)) * (1 - 0.7 * self.blob(4, -3.6, 7, 1.6))
+        strength = (0.10 + 0.16 * traits['stubble']) * (1 + 0.5 * self.noise(0.12, 6))
+        return mix(colour, [0.30, 0.26, 0.26], where * strength)
+
+    def hair_colour(self, traits):
+        colour = np.array([0.17, 0.12, 0.09]) * np.exp(0.35 * traits['hair'])
+        colour += max(traits['blond'], -0.3) * np.array([0.16, 0.11, 0.05])
+        return np.clip(colour + traits['grey'] * np.array([0.05, 0.06, 0.07]), 0.02, 0.9).astype(np.float32)
+
+    def scalp(self, colour, traits):
+        line = np.interp(np.degrees(np.arctan2(self.x, self.z + 1)), *HAIR_LINE.T)
+        edge = self.y - line + 0.15 * self.noise(0.5, 7) + 0.10 * self.noise(0.2, 8)
+        where = smooth_step(edge, -0.45, 0.75) * (1 - smooth_step(self.mask['ear'], 0.3, 0.7))
+        return mix(colour, self.hair_colour(traits) * (1 + 0.18 * self.noise(0.18, 9))[:, None], 0.88 * where)
+
+    def eyebrows(self, colour, traits):
+        """Hairs along an arc, thinner towards its outer end."""
+        arc = np.array([(*place, depth) for place, depth in zip(BROW, BROW_DEPTH, strict=True)], np.float32)
+        points = np.c_[self.x, self.y, self.z]
+        along, nearest = np.zeros(len(points), np.float32), np.full(len(points), 99, np.float32)
+        for k, segment in enumerate(np.diff(arc, axis=0)):
+            offset = points - arc[k]
+            part = np.clip(offset @ segment / (segment @ segment), 0, 1)
+            distance = ((offset - part[:, None] * segment) ** 2 @ np.float32([1, 1, 0.3]))
+            along, nearest = np.where(distance < nearest, k + part, along), np.minimum(distance, nearest)
+        width = 0.36 - 0.20 * smooth_step(along, 1.5, 4) - 0.12 * smooth_step(-along, -0.5, 0)
+        hairs = 0.75 + 0.35 * np.cos(26 * self.x - 14 * self.y + 2 * self.noise(0.4, 14)) * self.noise(0.25, 15)
+        strength = (0.85 + 0.1 * traits['brow']) * np.exp(-(nearest / width ** 2) ** 1.5) * np.clip(hairs, 0.35, 1)
+        return mix(colour, self.hair_colour(traits), strength * (self.z > 4))
+
+    def lips(self, colour, traits):
+        lip = np.float32([0.70, 0.41, 0.37]) * tint(traits['lips'], 0.03, -0.14, -0.10)
+        lip = lip * tint(traits['light'], 0.10, 0.14, 0.18)
+        lines = (1 + 0.04 * self.noise(0.35, 13, (3, 0.6, 1)))[:, None]
+        return mix(colour, lip * lines, 0.8 * smooth_step(self.mask['lips'], 0.25, 0.75))
+
+    def openings(self, colour):
+        colour = mix(colour, [0.22, 0.07, 0.07], smooth_step(self.mask['mouth_bag'], 0, 0.8))
+        colour = mix(colour, [0.16, 0.07, 0.06], 0.85 * self.mask['nostril'])
+        return mix(colour, [0.10, 0.07, 0.06], 0.85 * self.mask['lashes'])
+
+    def eyes(self, traits):
+        """White, reddish towards the rear, an iris with rays and a dark rim, and the pupil: by the angle from it."""
+        offset = np.c_[self.x, self.y, self.z] - np.float32(EYE_CENTRE)
+        polar = np.degrees(np.arccos(np.clip(offset[:, 2] / np.linalg.norm(offset, axis=1), -1, 1)))
+        around = np.arctan2(offset[:, 1], offset[:, 0])
+        rays = 1 + 0.22 * np.cos(23 * around + 3 * np.sin(5 * around)) * np.cos(0.5 * polar)
+        rays += 0.12 * np.cos(51 * around)
+        rays *= 0.75 + 0.5 * smooth_step(-polar, -24, -12)
+        iris = np.clip(np.array([0.30, 0.19, 0.10]) + traits['iris'] * np.array([-0.03, 0.06, 0.13]), 0.03, 0.9)
+        white = np.tile(np.float32([0.90, 0.87, 0.84]), (len(polar), 1))
+        colour = mix(white, [0.80, 0.55, 0.50], smooth_step(polar, 50, 85))
+        colour = mix(colour, iris * rays[:, None], smooth_step(-polar, -28.5, -27))
+        dark = smooth_step(-polar, -11.5, -10) + 0.75 * np.exp(-((polar - 28) / 1.4) ** 2)
+        colour = mix(colour, [0.03, 0.03, 0.04], dark)
+        shade_of_lid = 0.35 * smooth_step(offset[:, 1], 0.15, 0.6) * (offset[:, 2] > 0)
+        return colour * (1 - shade_of_lid)[:, None]
+
+
+def tint(strength, red, green, blue):
+    """Factors for red, green and blue that a trait of this strength multiplies."""
+    return np.exp(strength * np.array([red, green, blue])).astype(np.float32)
