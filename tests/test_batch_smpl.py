@@ -4,9 +4,12 @@ import pytest
 import tensorflow as tf
 import tensorflow.compat.v1 as tf1
 
+from tests import make_golden
 from tests.smpl_reference import random_model, reference_smpl
 from tf_smpl.batch_smpl import SMPL
+from tf_smpl.load_model import load_model
 from tf_smpl.skinning import PIECE
+from utils.synthetic_head.demo import synthetic_path
 
 TREES = [(-1,), (-1, 0, 1, 1, 1), (-1, 0, 0, 1, 0, 3, 2)]
 
@@ -370,3 +373,13 @@ def test_original_layer_in_float32(golden, flame_model):
     inputs, expected, loss_weight = golden
     for a, b in zip(run_loss_and_gradients(flame_model, inputs, loss_weight, tf.float32), expected, strict=True):
         assert np.abs(a - b).max() <= 2e-6 * np.abs(b).max()
+
+
+@pytest.mark.parametrize('dtype, tolerance', [(tf.float64, 1e-8), (tf.float32, 5e-6)])
+def test_own_golden_on_the_embedded_head(dtype, tolerance):
+    model = load_model(synthetic_path('model'))
+    weight = make_golden.loss_weight(len(model['v_template']))
+    vertices, *others = run_loss_and_gradients(model, make_golden.golden_inputs(), weight, dtype)
+    with np.load(make_golden.PATH) as golden:
+        for found, name in zip([vertices[:, make_golden.VERTEX_IDS], *others], golden.files, strict=True):
+            assert np.abs(found - golden[name]).max() <= tolerance * np.abs(golden[name]).max(), name

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Runs every demo script without a window, each into its own folder under results/. The first run makes .venv.
+set -euo pipefail
+unset CDPATH
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. utils/setup_env.sh
+setup_env requirements.txt
+
+failed=0
+picture=
+
+# The names of the pictures among the paths on standard input, and how many files of each other kind.
+summary() {
+    sed 's|.*/||' | sort | awk -F. '
+        /\.(png|jpg)$/ { names = names ", " $0; next }
+        NF { count[$NF]++ }
+        END { for (kind in count) kinds = kinds ", " count[kind] " ." kind
+              print (names kinds == "" ? "nothing" : substr(names kinds, 3)) }'
+}
+
+# run_demo NAME SCRIPT [FLAGS]: prints the seconds taken and what was written, or the output of a script that failed.
+run_demo() {
+    local name=$1 script=$2 start=$SECONDS written
+    shift 2
+    [ -f "$script" ] || return 0
+    mkdir -p "results/$name"
+    touch results/.started
+    printf '%-25s' "$name"
+    if "$VENV_PYTHON" "$script" "$@" --out_path "results/$name" --visualize False >"results/$name.log" 2>&1 </dev/null; then
+        written=$(find "results/$name" -type f -newer results/.started)
+        picture=$(grep '\.png$' <<<"$written" | sort | tail -n 1 || echo "$picture")
+        printf '%3d s   results/%s: %s\n' $((SECONDS - start)) "$name" "$(summary <<<"$written")"
+    else
+        printf 'FAILED with exit code %d:\n' $?
+        cat "results/$name.log"
+        failed=1
+    fi
+}
+
+run_demo sample_FLAME sample_FLAME.py --option sample_FLAME --seed 1
+run_demo sample_VOCA_template sample_FLAME.py --option sample_VOCA_template --seed 1
+
+# The landmark fits need an embedding that belongs to the model: where FLAME's is missing they take the embedded head.
+fit_flags=
+if ! "$VENV_PYTHON" -c 'from utils.cli import find_embedding, find_model; find_embedding(None, find_model())' >/dev/null 2>&1; then
+    "$VENV_PYTHON" -c 'from utils.synthetic_head.demo import synthetic_path; synthetic_path("model")'
+    echo "No data/flame_static_embedding.pkl: the landmark fits use the embedded head."
+    fit_flags='--model_fname models/synthetic_generic.pkl'
+fi
+run_demo fit_3D_landmarks fit_3D_landmarks.py $fit_flags
+run_demo fit_3D_mesh fit_3D_mesh.py
+run_demo sample_texture sample_texture.py
+run_demo build_texture build_texture_from_image.py
+run_demo fit_2D_landmarks fit_2D_landmarks.py $fit_flags
+
+rm -f results/.started
+[ -z "$picture" ] || echo "Look at $PWD/$picture"
+exit $failed
