@@ -4,7 +4,8 @@
 
 The product is [N, 436] x [436, 3 V], and its gradient with respect to the left factor. Peers run where the packages are
 installed, in an environment of their own (`pip install smplx body-models torch`), in alternation with the layer.
-Prints milliseconds (median over rounds) and the ratio to the product. Nothing is written.
+Every run follows one of the same kind that is not counted. Prints milliseconds (median over rounds) and the ratio to
+the product, with TensorFlow as it comes (oneDNN's kernels on, which the scripts turn off). Nothing is written.
 """
 import argparse
 import os
@@ -18,16 +19,16 @@ import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from utils.cli import existing_file, find_model, quiet_tensorflow  # noqa: E402
-
-quiet_tensorflow()
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
+from utils.cli import existing_file, find_model  # noqa: E402
 
 PEERS_SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peers_worker.py')
 DIRECTIONS = ('forward', 'forward + backward')
+IDLE_THREADS_SPIN = 0.25         # seconds after which OpenMP's idle threads leave the cores to others
 
 
 def tf_contestants(model, batch, dtype):
@@ -65,7 +66,9 @@ class Peers:
     def seconds(self, name, direction):
         self.process.stdin.write(f'{name} {direction}\n')
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        seconds = float(self.process.stdout.readline())
+        time.sleep(IDLE_THREADS_SPIN)
+        return seconds
 
     def close(self):
         self.process.stdin.close()
@@ -90,12 +93,10 @@ def measure(model, batch, dtype, peers_python, rounds):
         if peers:
             timers.update({(name, d): (lambda name=name, d=d: peers.seconds(name, d))
                            for name in peers.names for d in DIRECTIONS})
-        for _ in range(3):
-            for timer in timers.values():
-                timer()
         seconds = {key: [] for key in timers}
         for _ in range(rounds):
             for key, timer in timers.items():
+                timer()                                             # not counted: the others have emptied the caches
                 seconds[key].append(timer())
         if peers:
             peers.close()
@@ -106,8 +107,7 @@ def main(args):
     model = load_model(find_model(args.model_fname))
     for dtype in (tf.float32, tf.float64):
         for batch in args.batch:
-            rounds = max(args.rounds, min(200, 2000 // batch))
-            found = measure(model, batch, dtype, args.peers_python, rounds)
+            found = measure(model, batch, dtype, args.peers_python, max(args.rounds, min(100, 1000 // batch)))
             for direction in DIRECTIONS:
                 names = [name for name, d in found if d == direction]
                 columns = ', '.join(f'{name} {found[name, direction]:.2f} ms '

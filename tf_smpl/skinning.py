@@ -2,6 +2,8 @@
 
 Letters in shapes: N batch (may be unknown), n rows of one piece of it, V vertices, J joints. Lengths in metres.
 """
+import math
+
 import tensorflow as tf
 
 PIECE = 64
@@ -16,42 +18,38 @@ def tf_skin(unposed, rotations, shifts, weights):
     Arrays of a whole large batch are fresh memory from the system each time, which costs more than filling them; so
     the work goes through the batch in pieces of PIECE rows.
     """
+    num_joints, num_vertices = rotations.shape[3], weights.shape[1]
+    joint_weights = weights[:num_joints]
+
+    def tf_blended(rotations):
+        """Rotations of the joints [n, 3, 3, J] -> of the vertices [n, 3, 3, V]."""
+        blended = tf.matmul(tf.reshape(rotations, [-1, num_joints]), joint_weights)
+        return tf.reshape(blended, [-1, 3, 3, num_vertices])
+
+    def tf_piece(unposed, rotations, shifts):
+        turned = tf.reduce_sum(tf_blended(rotations) * tf.reshape(unposed, [-1, 3, 1, num_vertices]), 1)
+        moved = tf.matmul(tf.reshape(shifts, [-1, num_joints + 1]), weights)
+        return [tf.transpose(turned + tf.reshape(moved, [-1, 3, num_vertices]), [0, 2, 1])]
+
+    def tf_piece_gradient(unposed, rotations, shifts, d_vertices):
+        d_moved = tf.transpose(d_vertices, [0, 2, 1])
+        d_shifts = tf.matmul(tf.reshape(d_moved, [-1, num_vertices]), weights, transpose_b=True)
+        d_unposed = tf.reduce_sum(tf_blended(rotations) * d_moved[:, None], 2)
+        with tf.control_dependencies([d_unposed]):                  # one array of nine rows per vertex at a time
+            pairs = tf.reshape(unposed, [-1, 3, 1, num_vertices]) * tf.identity(d_moved)[:, None]
+        d_rotations = tf.matmul(tf.reshape(pairs, [-1, num_vertices]), joint_weights, transpose_b=True)
+        return [tf.reshape(d_unposed, [-1, 3 * num_vertices]), tf.reshape(d_rotations, [-1, 3, 3, num_joints]),
+                tf.reshape(d_shifts, [-1, 3, num_joints + 1])]
+
     @tf.custom_gradient
-    def tf_skinned(unposed, rotations, shifts):
+    def tf_skinned(*inputs):
         def tf_gradient(d_vertices):
-            return _tf_map_pieces(lambda *piece: _tf_piece_gradient(*piece, weights),
-                                  [unposed, rotations, shifts, d_vertices], 3)
-        vertices, = _tf_map_pieces(lambda *piece: [_tf_piece(*piece, weights)], [unposed, rotations, shifts], 1)
-        return vertices, tf_gradient
+            return _tf_map_pieces(tf_piece_gradient, [*inputs, tf.reshape(d_vertices, [-1, num_vertices, 3])], 3)
+        return _tf_map_pieces(tf_piece, inputs, 1)[0], tf_gradient
 
     vertices = tf_skinned(unposed, rotations, shifts)
-    vertices.set_shape([unposed.shape[0], weights.shape[1], 3])
+    vertices.set_shape([unposed.shape[0], num_vertices, 3])
     return vertices
-
-
-def _tf_piece(unposed, rotations, shifts, weights):
-    num_vertices = weights.shape[1]
-    turned = tf.reduce_sum(_tf_blended(rotations, weights) * tf.reshape(unposed, [-1, 3, 1, num_vertices]), 1)
-    moved = tf.matmul(tf.reshape(shifts, [-1, shifts.shape[2]]), weights)
-    return tf.transpose(turned + tf.reshape(moved, [-1, 3, num_vertices]), [0, 2, 1])
-
-
-def _tf_piece_gradient(unposed, rotations, shifts, d_vertices, weights):
-    num_joints, num_vertices = rotations.shape[3], weights.shape[1]
-    d_moved = tf.transpose(d_vertices, [0, 2, 1])
-    d_shifts = tf.matmul(tf.reshape(d_moved, [-1, num_vertices]), weights, transpose_b=True)
-    d_unposed = tf.reduce_sum(_tf_blended(rotations, weights) * d_moved[:, None], 2)
-    pairs = tf.reshape(unposed, [-1, 3, 1, num_vertices]) * d_moved[:, None]
-    d_rotations = tf.matmul(tf.reshape(pairs, [-1, num_vertices]), weights[:num_joints], transpose_b=True)
-    return [tf.reshape(d_unposed, [-1, 3 * num_vertices]), tf.reshape(d_rotations, [-1, 3, 3, num_joints]),
-            tf.reshape(d_shifts, [-1, *shifts.shape[1:]])]
-
-
-def _tf_blended(rotations, weights):
-    """Rotations of the joints [n, 3, 3, J] -> of the vertices [n, 3, 3, V]."""
-    num_joints, num_vertices = rotations.shape[3], weights.shape[1]
-    blended = tf.matmul(tf.reshape(rotations, [-1, num_joints]), weights[:num_joints])
-    return tf.reshape(blended, [-1, 3, 3, num_vertices])
 
 
 def _tf_map_pieces(function, inputs, num_outputs):
@@ -59,10 +57,18 @@ def _tf_map_pieces(function, inputs, num_outputs):
     batch = inputs[0].shape[0]
     if batch is not None and batch <= PIECE:
         return function(*inputs)
-    count = tf.maximum(1, (tf.shape(inputs[0])[0] + PIECE - 1) // PIECE)
+    size = tf.shape(inputs[0], tf.int64)[0]
+    count = tf.maximum(1, tf.cast((size + PIECE - 1) // PIECE, tf.int32))
+
+    def tf_rows(x, start, end):
+        """x[start:end], as a slice of a vector, which is a view where a slice of rows would be a copy."""
+        width = math.prod(x.shape[1:])
+        return tf.reshape(tf.reshape(x, [-1])[start * width:end * width], [-1, *x.shape[1:]])
 
     def tf_body(i, arrays):
-        outputs = function(*(x[i * PIECE:(i + 1) * PIECE] for x in inputs))
+        start = PIECE * tf.cast(i, tf.int64)
+        end = tf.minimum(start + PIECE, size)
+        outputs = function(*(tf_rows(x, start, end) for x in inputs))
         return i + 1, [array.write(i, output) for array, output in zip(arrays, outputs, strict=True)]
 
     arrays = [tf.TensorArray(inputs[0].dtype, count, infer_shape=False) for _ in range(num_outputs)]
