@@ -107,7 +107,7 @@ def main(args):
     model = load_model(find_model(args.model_fname))
     for dtype in (tf.float32, tf.float64):
         for batch in args.batch:
-            found = measure(model, batch, dtype, args.peers_python, max(args.rounds, min(100, 1000 // batch)))
+            found = measure(model, batch, dtype, args.peers_python, args.rounds)
             for direction in DIRECTIONS:
                 names = [name for name, d in found if d == direction]
                 columns = ', '.join(f'{name} {found[name, direction]:.2f} ms '
@@ -120,5 +120,5 @@ if __name__ == '__main__':
     parser.add_argument('--model_fname', type=existing_file, help='FLAME model; else the one that the scripts use')
     parser.add_argument('--peers_python', type=existing_file, help='Python of an environment with smplx, body-models')
     parser.add_argument('--batch', type=int, nargs='+', default=[1, 8, 64, 256, 1024])
-    parser.add_argument('--rounds', type=int, default=15, help='least number of rounds')
+    parser.add_argument('--rounds', type=int, default=20, help='number of rounds')
     main(parser.parse_args())
