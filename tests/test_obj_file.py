@@ -98,6 +98,8 @@ def test_psbodys_files_are_read(tmp_path):
         'illum 0\nmap_Ka head.png\nmap_Kd head.png\nmap_Ks head.png\n'))
     assert found.f.tolist() == found.ft.tolist() == [[0, 1, 2], [0, 2, 3]] and found.vn is None
     assert found.texture_filepath == str(tmp_path / 'head.png')
+    (tmp_path / 'head.mtl').write_text('newmtl head\nmap_Ka head.png\n')
+    assert Mesh(filename=str(tmp_path / 'mesh.obj')).texture_filepath == str(tmp_path / 'head.png')
 
 
 def test_blenders_files_are_read(tmp_path):
@@ -110,7 +112,7 @@ def test_blenders_files_are_read(tmp_path):
 
 
 def test_groups_negative_indices_comments_and_continued_lines(tmp_path):
-    found = read(tmp_path, '\ufeff# ä comment\ng skin\n' + SQUARE + 'f -4/-4 -3/-3 -2/-2 # first\n'
+    found = read(tmp_path, '\ufeff' + SQUARE + '# ä comment\ng skin\nf -4/-4 -3/-3 -2/-2 # first\n'
                  'g eye left\nv 5 5 \\\n 5\nvt 0.5 0.5 0\nf 1/1 3/3 \\\n -1/-1\nl 1 2\n\n')
     assert found.v[4].tolist() == [5, 5, 5] and found.vt[4].tolist() == [0.5, 0.5]
     assert found.f.tolist() == found.ft.tolist() == [[0, 1, 2], [0, 2, 4]]
