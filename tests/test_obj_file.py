@@ -131,7 +131,7 @@ def test_however_the_material_names_it_the_texture_is_found(tmp_path, says):
 
 
 @pytest.mark.parametrize('materials, said', [
-    ({}, 'no such file: a.mtl'), ({'a': 'newmtl a\nmap_Kd gone.png\n'}, 'no such file: gone.png'),
+    ({}, 'cannot read a.mtl'), ({'a': 'newmtl a\nmap_Kd gone.png\n'}, 'cannot read gone.png'),
     ({'a': 'newmtl a\nKd 1 1 1\n'}, ''), ({'a': 'newmtl a\n\nnewmtl b\nmap_Kd b.png\n'}, '')])
 def test_without_material_or_picture_the_mesh_is_read_all_the_same(tmp_path, materials, said, capsys):
     (tmp_path / 'b.png').write_bytes(b'')

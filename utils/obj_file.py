@@ -28,7 +28,7 @@ def write_obj(filename, v, f, vt=None, ft=None, texture=None):
 def read_obj(filename):
     """Reads v, f, and where every face has texture coordinates vt, ft and texture_filepath -> dict of them.
 
-    Faces of more than three corners become fans; normals, groups, lines and the like are passed over. The texture is
+    Faces of more than three corners become fans; normals, colours, groups and the like are passed over. The texture is
     that of the first material in use that has one; where a material or picture is missing, texture_filepath is None
     and a line on stderr says so. Raises InputError with the number of a line that is not OBJ.
     """
@@ -83,16 +83,16 @@ def _find_texture(filename, libraries, used):
     materials, missing = {}, []
     for library in libraries:
         path = _find_file(filename, library)
-        if path is None:
-            missing.append(library)
-        else:
+        if path and os.access(path, os.R_OK):
             materials |= {name: texture and (path, texture) for name, texture in _read_materials(path).items()}
+        else:
+            missing.append(library)
     named = [materials[name] for name in used if name in materials] or list(materials.values())
     path, texture = next(filter(None, named), (None, None))
     found = texture and _find_file(path, texture)
     missing += [texture] if texture and not found else []
     if missing and not found:
-        print(f'{filename}: read without a texture, no such file: {", ".join(missing)}', file=sys.stderr)
+        print(f'{filename}: read without a texture, cannot read {", ".join(missing)}', file=sys.stderr)
     return found
 
 

@@ -28,10 +28,9 @@ def make_rig(model, params, num_morphs):
     those of the head's own pose are one more morph, pose_correctives, of strength 1, so that the head is exactly the
     layer's. They stay as they are when a joint is turned, and so do the joints when a morph is changed.
     """
-    template, directions = (np.asarray(model[key], np.float64) for key in ('v_template', 'shapedirs'))
-    parts = {'shape': (directions[:, :, :NUM_IDENTITY], params.shape[0]),
-             'exp': (directions[:, :, NUM_IDENTITY:], params.exp[0])}
-    v = template + sum(basis[:, :, :len(values)] @ values for basis, values in parts.values())
+    parts = {'shape': (model['shapedirs'][:, :, :NUM_IDENTITY], params.shape[0]),
+             'exp': (model['shapedirs'][:, :, NUM_IDENTITY:], params.exp[0])}
+    v = model['v_template'] + sum(basis[:, :, :len(values)] @ values for basis, values in parts.values())
     morphs = {f'{name}_{i:02d}': basis[:, :, i] for name, (basis, _) in parts.items()
               for i in range(min(num_morphs, basis.shape[2]))}
     rotations = params.theta[0].reshape(-1, 3)
