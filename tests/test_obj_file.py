@@ -33,7 +33,7 @@ def test_the_material_binds_the_texture_beside_it(mesh, tmp_path):
     mesh.write_obj(str(tmp_path / 'out' / 'my head.obj'))
     assert sorted(os.listdir(tmp_path / 'out')) == ['my head.mtl', 'my head.obj', 'my head.png']
     lines = (tmp_path / 'out' / 'my head.obj').read_text().splitlines()
-    assert 'mtllib my head.mtl' in lines and 'f 1/1 2/2 3/3' in lines
+    assert 'mtllib my head.mtl' in lines and lines[-3:] == ['s 1', 'f 1/1 2/2 3/3', 'f 1/4 3/5 4/6']
     used = next(line for line in lines if line.startswith('usemtl '))
     assert lines.index(used) < lines.index('f 1/1 2/2 3/3')
     material = (tmp_path / 'out' / 'my head.mtl').read_text().splitlines()

@@ -6,6 +6,8 @@ import numpy as np
 
 from utils.files import InputError, write_beside
 
+SMOOTH = 's 1'              # faces are shaded smoothly, as one surface
+
 
 def write_obj(filename, v, f, vt=None, ft=None, texture=None):
     """Writes v [V, 3] and f [F, 3], and vt [T, 2] and ft [F, 3] where there are any, with nine significant digits.
@@ -15,13 +17,13 @@ def write_obj(filename, v, f, vt=None, ft=None, texture=None):
     """
     lines = [f'v {x:.9g} {y:.9g} {z:.9g}' for x, y, z in np.asarray(v, np.float64).tolist()]
     if ft is None:
-        lines += [f'f {a} {b} {c}' for a, b, c in (np.asarray(f, np.int64) + 1).tolist()]
+        lines += [SMOOTH, *(f'f {a} {b} {c}' for a, b, c in (np.asarray(f, np.int64) + 1).tolist())]
     else:
         lines += [f'vt {x:.9g} {y:.9g}' for x, y in np.asarray(vt, np.float64).tolist()]
         corners = np.stack([f, ft], axis=2).astype(np.int64).reshape(-1, 6) + 1
         if texture is not None:
             lines += _write_material(filename, texture)
-        lines += ['f {}/{} {}/{} {}/{}'.format(*corner) for corner in corners.tolist()]
+        lines += [SMOOTH, *('f {}/{} {}/{} {}/{}'.format(*corner) for corner in corners.tolist())]
     _write_lines(filename, lines)
 
 
