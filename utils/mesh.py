@@ -4,25 +4,41 @@ import os
 import numpy as np
 
 from utils.files import InputError, write_beside
+from utils.obj_file import read_obj, write_obj
+
+COLOURS = {                                 # X11's, as psbody rounds them
+    'white': (1, 1, 1), 'black': (0, 0, 0), 'gray': (.75, .75, .75), 'light gray': (.83, .83, .83),
+    'dark gray': (.66, .66, .66), 'red': (1, 0, 0), 'green': (0, 1, 0), 'blue': (0, 0, 1), 'yellow': (1, 1, 0),
+    'cyan': (0, 1, 1), 'magenta': (1, 0, 1), 'orange': (1, .65, 0), 'pink': (1, .75, .8), 'purple': (.63, .13, .94),
+    'brown': (.65, .16, .16), 'tan': (.82, .71, .55), 'salmon': (.98, .5, .45), 'gold': (1, .84, 0),
+    'turquoise': (.25, .88, .82), 'light blue': (.68, .85, .9), 'sky blue': (.53, .81, .92),
+    'light sky blue': (.53, .81, .98), 'steel blue': (.27, .51, .71), 'navy': (0, 0, .5),
+}
 
 
 class Mesh:
     """Vertices v [V, 3] and faces f [F, 3]; where there are any, colours vc [V, 3] and fc [F, 3] (red, green, blue from
     0 to 1), normals vn [V, 3], and texture coordinates vt [T, 2] with their faces ft [F, 3], parallel to f.
+
+    texture_filepath is the picture that vt refers to: u from 0 to 1 to the right, v up, from its lower left corner.
     """
 
     def __init__(self, v=None, f=None, filename=None, vc=None, vt=None, ft=None):
-        self.v, self.f, self.vc, self.vt, self.ft = v, f, vc, vt, ft
-        self.vn = self.fc = None
+        self.v = None if v is None else np.array(v, np.float64)
+        self.f, self.vt, self.ft = (None if x is None else np.asarray(x) for x in (f, vt, ft))
+        self.vc = self.vn = self.fc = self.texture_filepath = None
+        if vc is not None:
+            self.set_vertex_colors(vc)
         if filename is not None:
             self.load_from_file(filename)
 
     def load_from_file(self, filename):
-        """Reads a .ply or .obj file: v float64 and f int64, and as far as the file has them vc (PLY), vt and ft (OBJ).
+        """Reads a .ply or .obj file: v float64 and f int64, and as far as the file has them vc (PLY), vt, ft and the
+        texture (OBJ; where only that is missing, the mesh has none and a line on stderr says so).
 
         Raises InputError where it is no such file, a coordinate is not finite, or a face names a vertex it has not.
         """
-        readers = {'.ply': _read_ply, '.obj': _read_obj}
+        readers = {'.ply': _read_ply, '.obj': read_obj}
         suffix = os.path.splitext(filename)[1].lower()
         if suffix not in readers:
             raise InputError(f'{filename}: a mesh is expected as .ply or .obj')
@@ -31,28 +47,58 @@ class Mesh:
         except OSError as error:
             raise InputError(f'{filename}: cannot be read: {error.strerror or error}') from error
         _check(filename, found)
-        for name in ('v', 'f', 'vc', 'vn', 'vt', 'ft', 'fc'):
+        for name in ('v', 'f', 'vc', 'vn', 'vt', 'ft', 'fc', 'texture_filepath'):
             setattr(self, name, found.get(name))
 
-    def write_ply(self, filename):
-        """Writes v, f and vc as binary little-endian PLY: coordinates float32, colours 8 bit."""
+    def write_ply(self, filename, *, ascii=False):
+        """Writes v, f and vc as PLY, colours 8 bit: binary with float32 coordinates, or text with eight decimals."""
         import trimesh
         colours = None if self.vc is None else np.round(255 * np.clip(self.vc, 0, 1)).astype(np.uint8)
-        content = trimesh.Trimesh(self.v, self.f, vertex_colors=colours, process=False).export(file_type='ply')
+        content = trimesh.Trimesh(self.v, self.f, vertex_colors=colours, process=False).export(
+            file_type='ply', encoding='ascii' if ascii else 'binary')
         with write_beside(filename) as temporary, open(temporary, 'wb') as file:
             file.write(content)
 
     def write_obj(self, filename):
-        """Writes v and f, and vt and ft where there are any, with nine significant digits."""
-        lines = [f'v {x:.9g} {y:.9g} {z:.9g}' for x, y, z in np.asarray(self.v, np.float64).tolist()]
-        if self.ft is None:
-            lines += [f'f {a} {b} {c}' for a, b, c in (np.asarray(self.f, np.int64) + 1).tolist()]
-        else:
-            lines += [f'vt {x:.9g} {y:.9g}' for x, y in np.asarray(self.vt, np.float64).tolist()]
-            corners = np.stack([self.f, self.ft], axis=2).astype(np.int64).reshape(-1, 6) + 1
-            lines += ['f {}/{} {}/{} {}/{}'.format(*corner) for corner in corners.tolist()]
-        with write_beside(filename) as temporary, open(temporary, 'w', newline='\n') as file:
-            file.write('\n'.join(lines) + '\n')
+        """Writes v and f, and vt, ft and the texture where there are any, as utils.obj_file.write_obj does."""
+        write_obj(filename, self.v, self.f, self.vt, self.ft, self.texture_filepath)
+
+    def set_texture_image(self, path_to_texture):
+        """Names the picture on the mesh; write_obj copies it."""
+        self.texture_filepath = path_to_texture
+
+    def set_vertex_colors(self, vc):
+        """Sets vc: to one of COLOURS by name ('light sky blue', 'LightSkyBlue'), to one [3], or to [V, 3] of them."""
+        if isinstance(vc, str):
+            names = {name.replace(' ', ''): colour for name, colour in COLOURS.items()}
+            name = vc.replace(' ', '').lower().replace('grey', 'gray')
+            if name not in names:
+                raise ValueError(f'no colour {vc!r}; expected an array or one of {", ".join(COLOURS)}')
+            vc = names[name]
+        vc = np.array(vc, np.float64)
+        if vc.shape not in ((3,), (len(self.v), 3)):
+            raise ValueError(f'colours {list(vc.shape)}: expected [3] or [{len(self.v)}, 3]')
+        self.vc = np.tile(vc, (len(self.v), 1)) if vc.ndim == 1 else vc
+
+    def estimate_vertex_normals(self):
+        """Returns unit normals [V, 3], by the area of the faces, as utils.render_mesh.vertex_normals does."""
+        from utils.render_mesh import vertex_normals
+        return vertex_normals(self.v, self.f)
+
+
+class Sphere:
+    """A sphere with psbody's names: center [3] and radius."""
+
+    def __init__(self, center, radius):
+        self.center, self.radius = np.asarray(center, np.float64).reshape(3), radius
+
+    def to_mesh(self, color=(1.0, 0.0, 0.0)):
+        """Makes a Mesh of 42 vertices in one colour: its name, or red, green, blue to 1, or (above 1) to 255."""
+        import trimesh
+        ball = trimesh.creation.icosphere(subdivisions=1, radius=self.radius)
+        if not isinstance(color, str) and np.max(color) > 1:
+            color = np.asarray(color) / 255
+        return Mesh(ball.vertices + self.center, np.array(ball.faces, np.uint32), vc=color)
 
 
 def _read_ply(filename):
@@ -70,41 +116,11 @@ def _read_ply(filename):
     return content
 
 
-def _read_obj(filename):
-    """Faces of more than three corners become fans; everything but v, vt and f is passed over."""
-    v, vt, f, ft = [], [], [], []
-    with open(filename, encoding='latin1') as file:
-        for number, line in enumerate(file, 1):
-            kind, *words = line.split('#')[0].split() or ['']
-            try:
-                if kind == 'v':
-                    x, y, z, *_ = map(float, words)
-                    v.append((x, y, z))
-                elif kind == 'vt':
-                    x, y, *_ = map(float, words)
-                    vt.append((x, y))
-                elif kind == 'f':
-                    first, *others = (word.split('/') for word in words)
-                    for corners in zip((first,) * (len(others) - 1), others[:-1], others[1:], strict=True):
-                        f.append([_index(corner[0], len(v)) for corner in corners])
-                        if all(len(corner) > 1 and corner[1] for corner in corners):
-                            ft.append([_index(corner[1], len(vt)) for corner in corners])
-            except ValueError as error:
-                raise InputError(f'{filename}: line {number} is not OBJ: {line.strip()[:60]!r}') from error
-    content = {'v': np.reshape(np.array(v, np.float64), (-1, 3)), 'f': np.reshape(np.array(f, np.int64), (-1, 3))}
-    if ft and len(ft) == len(f):
-        content |= {'vt': np.array(vt, np.float64).reshape(-1, 2), 'ft': np.array(ft, np.int64)}
-    return content
-
-
-def _index(word, count):
-    """The index from 0 of an OBJ index: from 1, or negative and counted back from the last of `count`."""
-    return int(word) - 1 if int(word) > 0 else int(word) + count
-
-
 def _check(filename, found):
-    if not len(found['v']) or not np.isfinite(found['v']).all():
-        raise InputError(f'{filename}: {"coordinates that are not finite" if len(found["v"]) else "no vertices"}')
+    if not len(found['v']):
+        raise InputError(f'{filename}: no vertices')
+    if not all(np.isfinite(found[name]).all() for name in ('v', 'vt') if name in found):
+        raise InputError(f'{filename}: coordinates that are not finite')
     for faces, points in (('f', 'v'), ('ft', 'vt')):
         ids, count = found.get(faces, np.zeros(0)), len(found.get(points, ()))
         if ids.size and not 0 <= ids.min() <= ids.max() < count:
