@@ -3,6 +3,7 @@
 A target is what utils/targets.py finds. A result is whole once its _params.npz is there, which is written last and says
 by which target, model and settings it came about; so a run that was killed can go on where it was.
 """
+import contextlib
 import csv
 import hashlib
 import json
@@ -114,28 +115,23 @@ def complete_row(params_path, files, identity, model_fname, columns):
 def default_batch_size(bytes_per_target, at_most):
     """How many targets may be held at once: as many as fill a quarter of the memory that is free, 1 to at_most.
 
-    bytes_per_target: what a fit holds for each at its peak. Where the system does not say what is free, 2 GiB are taken
-    to be; limits of a container count.
+    bytes_per_target: what a fit holds for each at its peak. Where the system does not say what is free, it is taken to
+    be 2 GiB.
     """
     return int(max(1, min(at_most, _free_memory() // 4 // bytes_per_target)))
 
 
 def _free_memory():
+    """Bytes: what the system says is available, and no more than half of a container's limit."""
     free = []
-    try:
-        with open('/proc/meminfo', encoding='ascii') as file:
-            free += [1024 * int(line.split()[1]) for line in file if line.startswith('MemAvailable:')]
-        for folder, limit, used in (('', 'memory.max', 'memory.current'),
-                                    ('memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes')):
-            path = os.path.join('/sys/fs/cgroup', folder)
-            if os.path.isfile(os.path.join(path, limit)):
-                words = [open(os.path.join(path, name), encoding='ascii').read().strip() for name in (limit, used)]
-                free += [int(words[0]) - int(words[1])] if words[0] != 'max' else []
-    except (OSError, ValueError):
-        pass
+    for path, share in (('/proc/meminfo', None), ('/sys/fs/cgroup/memory.max', 2),
+                        ('/sys/fs/cgroup/memory/memory.limit_in_bytes', 2)):
+        with contextlib.suppress(OSError, ValueError), open(path, encoding='ascii') as file:
+            free += [int(file.read()) // share] if share else [
+                1024 * int(line.split()[1]) for line in file if line.startswith('MemAvailable:')]
     if not free and 'SC_AVPHYS_PAGES' in getattr(os, 'sysconf_names', ()):
         free.append(os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
-    return max(0, min(free, default=2 << 30))
+    return min(free, default=2 << 30)
 
 
 def _file_of(target):
