@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tf_smpl.load_model import ModelFileError
 from utils.files import InputError, write_beside
-from utils.flame_params import load_params, same_model
+from utils.flame_params import load_extras, same_model
 
 SUMMARY = 'summary.csv'
 FIRST_COLUMNS = ('file', 'name', 'status', 'iterations')
@@ -102,11 +102,11 @@ def complete_row(params_path, files, identity, model_fname, columns):
     """
     if not all(map(os.path.isfile, (params_path, *files))):
         return None
+    wanted = ('status', 'iterations', *columns)
     try:
-        _, extras = load_params(params_path)
+        extras = load_extras(params_path, {*wanted, *identity, 'model_name', 'model_sha256', 'model_version'})
     except InputError:
         return None
-    wanted = ('status', 'iterations', *columns)
     if any(extras.get(key) != value for key, value in identity.items()) or not same_model(extras, model_fname):
         return None
     return {key: extras[key] for key in wanted} if all(key in extras for key in wanted) else None

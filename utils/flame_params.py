@@ -135,7 +135,12 @@ def load_params(path):
             raise InputError(f'{path}: {name} is {found}, expected numbers [{batch}, {width}]')
         if not np.isfinite(value).all():
             raise InputError(f'{path}: {name} has values that are not finite')
-    return params, {key: value.item() if value.ndim == 0 else value for key, value in content.items()}
+    return params, _plain(content)
+
+
+def load_extras(path, names):
+    """Reads some of what save_params wrote beside the parameters, at their cost: a dict of those that are there."""
+    return _plain(_read_npz(path, names))
 
 
 def load_init(path, model_fname, num_shape, num_exp, force=False):
@@ -150,8 +155,7 @@ def load_init(path, model_fname, num_shape, num_exp, force=False):
     content = load_object(path)
     if not isinstance(content, dict):
         raise InputError(f'{path}: holds a {type(content).__name__}, expected parameters by name')
-    extras = {key: value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-              for key, value in content.items() if key not in FlameParams._fields}
+    extras = _plain({key: value for key, value in content.items() if key not in FlameParams._fields})
     check_same_model(path, extras, model_fname, force)
     blocks, left_out = named_blocks(path, content)
     if 'model_sha256' not in extras:
@@ -202,10 +206,16 @@ def _whole(path, blocks, num_shape, num_exp):
     return params
 
 
-def _read_npz(path):
+def _plain(content):
+    """Single numbers and texts of a dict of arrays as Python's."""
+    return {key: value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+            for key, value in content.items()}
+
+
+def _read_npz(path, names=None):
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {key: np.asarray(file[key]) for key in file.files}
+            return {key: np.asarray(file[key]) for key in file.files if names is None or key in names}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, MemoryError, zipfile.BadZipFile) as error:
         reason = getattr(error, 'strerror', None) or 'not a .npz file of numbers and texts'
         raise InputError(f'{path}: {reason}') from error
