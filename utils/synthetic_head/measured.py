@@ -1,4 +1,4 @@
-"""Heads as a scanner might give them, random, turned, away from the origin, with noise: what the 3D fits are shown on."""
+"""Heads as a scanner might give them, random, turned, off the origin, with noise: what the 3D fits are shown on."""
 import numpy as np
 
 from utils.synthetic_head.posing import posed_vertices
