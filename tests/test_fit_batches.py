@@ -191,6 +191,13 @@ def test_a_result_that_is_not_whole_is_not_taken(done):
     assert row_of(done) is None
 
 
+def test_a_target_that_is_gone_fails_alone(done, tmp_path):
+    gone = Target('gone', str(tmp_path / 'gone.npy'))
+    rows = run_batches([done.target, gone], str(tmp_path), 8, lambda target: 1, lambda examples: examples,
+                       lambda *_: {'status': 'step'}, is_complete=lambda target: fit_identity(target, {}) and None)
+    assert rows[0]['status'] == 'step' and 'gone.npy: cannot be read: No such file' in rows[1]['status']
+
+
 def test_rows_of_an_array_and_photos_have_identities_of_their_own(tmp_path):
     many = np.arange(24.0).reshape(2, 4, 3)
     np.save(tmp_path / 'many.npy', many)

@@ -75,6 +75,13 @@ def test_other_faces_on_the_same_vertices_are_taken_and_that_is_said(model, tmp_
     assert capsys.readouterr().out == ''
 
 
+def test_edges_may_cross_one_vertex_of_the_model_and_no_more(model, tmp_path):
+    v, f = model
+    read(write(tmp_path / 'a.ply', v, np.vstack([f, [0, 1, 2]])), model)
+    with pytest.raises(InputError, match='another order'):
+        read(write(tmp_path / 'a.ply', v, np.vstack([f, [0, 1, 3]])), model)
+
+
 def test_missing_vertices_are_rows_of_nan(model, path, tmp_path):
     v, f = model
     v = v.copy()

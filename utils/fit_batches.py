@@ -10,12 +10,12 @@ import json
 import os
 import sys
 
-import numpy as np
 from tqdm import tqdm
 
 from tf_smpl.load_model import ModelFileError
 from utils.files import InputError, write_beside
 from utils.flame_params import load_extras, same_model
+from utils.point_files import load_array
 
 SUMMARY = 'summary.csv'
 FIRST_COLUMNS = ('file', 'name', 'status', 'iterations')
@@ -141,9 +141,12 @@ def _file_of(target):
 def _content(target):
     """The bytes that a target is: its file, or its row of an array."""
     if target.index is not None:
-        return np.ascontiguousarray(np.load(target.path, mmap_mode='r')[target.index]).tobytes()
-    with open(target.path, 'rb') as file:
-        return file.read()
+        return load_array(target).tobytes()
+    try:
+        with open(target.path, 'rb') as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(f'{target.path}: cannot be read: {error.strerror or error}') from error
 
 
 def _write_summary(out_path, rows, columns):

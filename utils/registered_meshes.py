@@ -56,7 +56,8 @@ def _check_order(path, found, faces, num_vertices, model_name):
     """Raises InputError where the faces of a mesh do not join what lies together on the model."""
     if found.min() < 0 or found.max() >= num_vertices:
         raise InputError(f'{path}: faces name vertices {found.min()} to {found.max()}, but there are {num_vertices}')
-    if found.shape == faces.shape and np.array_equal(_sorted_rows(found), _sorted_rows(faces)):
+    if np.array_equal(found, faces) or (found.shape == faces.shape
+                                        and np.array_equal(_sorted_rows(found), _sorted_rows(faces))):
         return
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     near = sp.csr_matrix((np.ones(2 * len(edges)), np.concatenate([edges, edges[:, ::-1]]).T), (num_vertices,) * 2)
