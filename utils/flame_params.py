@@ -48,7 +48,7 @@ def zero_params(num_shape=300, num_exp=100, batch=1):
 
 def neutral(params):
     """The same identity at rest: everything but the shape is zero."""
-    return FlameParams(*(value if name == 'shape' else np.zeros_like(value) for name, value in params._asdict().items()))
+    return FlameParams(*map(np.zeros_like, params))._replace(shape=params.shape)
 
 
 def take(params, i):
