@@ -67,11 +67,13 @@ def test_every_script_has_a_section_and_commands():
 
 
 def test_commands_write_what_the_readme_names(written):
-    sample, templates, fit, photo = COMMANDS
+    sample, templates, saved, fit, photo = COMMANDS
     assert {path.name for path in written[sample]} == {
         'samples.png', *(f'FLAME_sample_0{i}{end}' for i in (1, 2, 3) for end in ('.ply', '_params.npz'))}
     assert {path.name for path in written[templates]} == {
         'samples.png', *(f'VOCA_template_0{i}{end}' for i in (1, 2) for end in ('.ply', '_params.npz'))}
+    assert {path.name for path in written[saved]} == {
+        f'FLAME_sample_01_neutral{end}' for end in ('.ply', '_params.npz')}
     endings = ('.obj', '_scale.npy', '_params.npz', '_fit.png')
     assert {path.name for path in written[fit]} == {f'synthetic_photo{end}' for end in endings}
     assert {path.name for path in written[photo]} == {f'photo{end}' for end in endings}

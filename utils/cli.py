@@ -1,5 +1,6 @@
 """What the scripts share at the command line: flags, which files are used when none is named, errors in one line."""
 import argparse
+import functools
 import os
 import sys
 
@@ -84,6 +85,12 @@ def find_target(target_path, asset):
 def is_embedded(model_path):
     """Tells whether a model's file is the embedded head's."""
     return os.path.basename(model_path).startswith('synthetic_')
+
+
+@functools.cache
+def say_once(text):
+    """Prints a line the first time only, however many files it is true of."""
+    print(text)
 
 
 def run_script(main, args):

@@ -1,4 +1,4 @@
-"""The embedded head's files, made on first use: the model, its landmarks, and a photo to fit.
+"""The embedded head's files, made on first use: the model, its landmarks, and a photo, points and a mesh to fit.
 
 A small stamp beside each file (.NAME.stamp: generator's version, size, checksum) tells whether it is whole and current.
 """
@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 
+from tf_smpl.load_model import load_model
 from utils.files import write_beside, write_image
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,6 +19,8 @@ FILES = {
     'embedding': 'data/synthetic_static_embedding.npz',
     'photo': 'data/synthetic_photo.png',
     'photo_landmarks': 'data/synthetic_photo_lmks.npy',
+    'landmarks_3d': 'data/synthetic_landmark_3d.npy',
+    'registered_mesh': 'data/synthetic_registered_mesh.ply',
 }
 
 
@@ -88,7 +91,6 @@ def make_embedding_file(root):
 
 def make_photo_files(root):
     """Writes the portrait and the true positions of its 51 landmarks in pixels."""
-    from tf_smpl.load_model import load_model
     from utils.synthetic_head.landmarks import static_landmarks
     from utils.synthetic_head.mesh import HeadMesh
     from utils.synthetic_head.portrait import make_portrait
@@ -102,5 +104,27 @@ def make_photo_files(root):
         write_stamp(path)
 
 
+def make_landmarks_3d_file(root):
+    """Writes the 51 landmarks of a measured head, in metres."""
+    from utils.synthetic_head.landmarks import static_landmarks
+    from utils.synthetic_head.measured import measured_landmarks
+    from utils.synthetic_head.mesh import HeadMesh
+    path, head = os.path.join(root, FILES['landmarks_3d']), HeadMesh()
+    landmarks = measured_landmarks(load_model(synthetic_path('model', root)), *static_landmarks(head))
+    with write_beside(path) as temporary:
+        np.save(temporary, landmarks)
+    write_stamp(path)
+
+
+def make_registered_mesh_file(root):
+    """Writes the mesh of a measured head in the model's topology."""
+    from utils.mesh import Mesh
+    from utils.synthetic_head.measured import measured_vertices
+    path, model = os.path.join(root, FILES['registered_mesh']), load_model(synthetic_path('model', root))
+    Mesh(measured_vertices(model), model['f']).write_ply(path)
+    write_stamp(path)
+
+
 MAKERS = {'model': make_model_file, 'embedding': make_embedding_file, 'photo': make_photo_files,
-          'photo_landmarks': make_photo_files}
+          'photo_landmarks': make_photo_files, 'landmarks_3d': make_landmarks_3d_file,
+          'registered_mesh': make_registered_mesh_file}
