@@ -1,8 +1,8 @@
 """The texel table: on which triangle of a mesh each texel of its texture lies, and where; read, or built for any size.
 
-T texture coordinates, F faces, N texels along each side, K texels that a face covers. Texture coordinates: u to the right
-and v upward from 0 to 1; texel (row j, column i) has its centre at u = (i + 0.5) / N, v = 1 - (j + 0.5) / N, and row 0 is
-the uppermost one. A table is a dict, as TF_FLAME's texture_data_512.npy holds it:
+T texture coordinates, F faces, N texels along each side, K texels that a face covers. Texture coordinates run from 0 to
+1, u to the right and v upward; the texel in row j (0 is the uppermost) and column i has its centre at
+u = (i + 0.5) / N, v = 1 - (j + 0.5) / N. A table is a dict, as TF_FLAME's texture_data_512.npy holds it:
 
     img_size                    N
     x_coords, y_coords [N^2]    column + 0.5 and row + 0.5 of every texel, column by column: texel id = column * N + row
@@ -23,7 +23,7 @@ from tf_smpl.load_model import load_object
 from utils.files import InputError, write_beside
 from utils.rasterizer import barycentric, flat_faces
 
-PIECE = 1 << 18                                         # texels worked on at once
+PIECE = 1 << 16                                         # texels worked on at once
 LARGEST = 8192                                          # texels along a side
 LARGEST_KEPT = 1024                                     # larger tables are built as fast as they are read
 FLAME_SIZE = (5023, 9976)                               # vertices and faces, by which messages name the model
@@ -36,7 +36,7 @@ GET_LAYOUT = ('save TF_FLAME\'s texture_data_512.npy or FLAME_texture.npz (https
 
 
 class Layout(NamedTuple):
-    """Texture coordinates vt [T, 2], their triangles ft [F, 3], the mesh's faces f [F, 3] or None, and whose they are."""
+    """Texture coordinates vt [T, 2], their triangles ft [F, 3], the mesh's faces f [F, 3] or None, and their file."""
     vt: Any
     ft: Any
     f: Any
@@ -46,8 +46,8 @@ class Layout(NamedTuple):
 def build_texture_data(img_size, vt, ft, f):
     """Builds the table of a texture of img_size x img_size texels for a layout vt, ft of a mesh with faces f.
 
-    A centre on an edge belongs to one of the two faces, on overlapping ones to the first of them. Triangles without area
-    cover nothing, and what lies outside 0 to 1 is not in the texture.
+    A centre on an edge belongs to one of the two faces, on overlapping faces to the first of them. Triangles without
+    area cover nothing, and what lies outside 0 to 1 is not in the texture.
     """
     vt, ft, f = np.asarray(vt, np.float64), np.asarray(ft).astype(np.uint32), np.asarray(f).astype(np.uint32)
     points = vt * [img_size, -img_size] + [0, img_size]
@@ -144,11 +144,41 @@ def check_table(path, table, mesh):
     """Raises InputError unless the triangles in a table are those of the mesh."""
     if len(table['ft']) != len(mesh.f):
         raise _other_topology(path, _model_name(num_faces=len(table['ft'])), mesh)
-    vertices = table['valid_pixel_3d_faces']
-    some = np.sort(vertices[::max(1, len(vertices) // 5000)].astype(np.int64), axis=1)
-    faces, radix = np.sort(np.asarray(mesh.f, np.int64), axis=1), max(len(mesh.v), int(vertices.max(initial=0)) + 1)
-    if not np.isin(*(row @ [radix**2, radix, 1] for row in (some, faces))).all():
+    some = slice(None, None, max(1, len(table['valid_pixel_ids']) // 5000))
+    if (texel_faces(table, mesh.f, some) < 0).any():
         raise _other_topology(path, 'as many, but other faces', mesh)
+
+
+def texel_faces(table, faces, some=slice(None)):
+    """The numbers [K] of the faces [F, 3] that a table's texels lie on, -1 where there is no such; of `some` texels."""
+    faces, corners = (np.sort(part, axis=1).astype(np.int64) for part in (faces, table['valid_pixel_3d_faces'][some]))
+    radix = 1 + max(faces.max(initial=0), corners.max(initial=0))
+    faces, corners = (part @ [radix**2, radix, 1] for part in (faces, corners))
+    order = np.argsort(faces)
+    found = order[np.minimum(np.searchsorted(faces, corners, sorter=order), len(faces) - 1)]
+    return np.where(faces[found] == corners, found, -1)
+
+
+def interpolate(table, values):
+    """Values [V] or [V, C] of the mesh's vertices at a table's texels, float64 [K] or [K, C]."""
+    values = np.asarray(values, np.float64)
+    vertices, b_coords = table['valid_pixel_3d_faces'], table['valid_pixel_b_coords']
+    axes = [np.ascontiguousarray(axis) for axis in values.reshape(len(values), -1).T]
+    found = np.empty((len(axes), len(vertices)))
+    for start in range(0, len(vertices), PIECE):
+        piece = slice(start, start + PIECE)
+        for axis, out in zip(axes, found, strict=True):
+            out[piece] = blend_corners(axis, vertices[piece], b_coords[piece])
+    return found.T.reshape(-1, *values.shape[1:])
+
+
+def blend_corners(values, vertices, b_coords):
+    """The sum [n] of three values[vertices] (values [V], vertices [n, 3]) times b_coords [n, 3], from left to right."""
+    parts = np.take(values, vertices, mode='clip')
+    parts *= b_coords
+    total = parts[:, 0] + parts[:, 1]
+    total += parts[:, 2]
+    return total
 
 
 def texel_image(table, values, fill=0):
@@ -159,22 +189,16 @@ def texel_image(table, values, fill=0):
     return np.ascontiguousarray(image.reshape(size, size, *values.shape[1:]).swapaxes(0, 1))
 
 
-def texel_values(table, image):
-    """The values [K] or [K, C] of a picture [N, N] or [N, N, C] at a table's texels."""
-    column, row = np.divmod(table['valid_pixel_ids'], table['img_size'])
-    return image[row, column]
-
-
 def sample_texture(texture, uv):
-    """Colours [n, C] of a texture [H, W, C] at texture coordinates [n, 2], bilinear; its border texels go on outside."""
+    """Colours [n, C] of a texture [H, W, C] at texture coordinates [n, 2], bilinear; outside it its border goes on."""
     height, width = texture.shape[:2]
     return sample_image(texture, uv[:, 0] * width, height - uv[:, 1] * height)
 
 
 def sample_image(image, x, y):
-    """Colours [n, C] of a picture [H, W, C] at places x, y [n] in pixels, bilinear; pixel (0, 0) is centred on 0.5, 0.5.
+    """Colours [n, C] of a picture [H, W, C] at places x, y [n] in pixels, bilinear.
 
-    Beyond the outermost centres the outermost pixels go on.
+    The first pixel has its centre at 0.5, 0.5; beyond the outermost centres the outermost pixels go on.
     """
     height, width = image.shape[:2]
     x, y = np.clip(x - 0.5, 0, width - 1), np.clip(y - 0.5, 0, height - 1)

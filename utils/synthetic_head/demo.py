@@ -106,7 +106,7 @@ def make_photo_files(root):
 
 
 def make_registered_files(root):
-    """Writes the head in the portrait as a mesh in metres, and its scale in pixels per metre: what a perfect fit finds."""
+    """Writes the head in the portrait as a mesh in metres and its scale in pixels per metre, as a perfect fit would."""
     from tf_smpl.load_model import load_model
     from utils.mesh import Mesh
     from utils.synthetic_head.portrait import SCALE, SEED, portrait_vertices

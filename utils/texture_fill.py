@@ -1,0 +1,144 @@
+"""Completes a texture that a photo has given in part: what the photo did not see, and what lies between the islands.
+
+N texels along each side of a texture, K of them on the mesh (utils/texture_mapping.py), V vertices. Values spread over
+the surface itself, from vertex to vertex, so that seams of the layout do not show.
+
+Membranes: Poisson Image Editing, P. Perez, M. Gangnet, A. Blake, SIGGRAPH 2003. Push and pull: The Lumigraph, S. J.
+Gortler et al., SIGGRAPH 1996.
+"""
+import numpy as np
+
+from utils.camera import fit_affine
+from utils.files import InputError
+from utils.texture_mapping import interpolate, sample_texture, texel_faces, texel_image
+
+STIFFNESS = 100.0                       # of vertices to what is seen of them, against their edges
+DRIFT = 1e-4                            # of vertices to the mean of all, where nothing near is seen
+LARGEST_ASYMMETRY = 0.2                 # part of the mesh's spread by which its mirror image may be off
+
+
+def inpaint(colours, weights, table, faces):
+    """Completes colours [K, 3] of the texels, seen as far as their weights [K] say, by a membrane over the mesh."""
+    return complete(colours, weights, np.zeros_like(colours), table, faces)
+
+
+def complete(colours, weights, guess, table, faces):
+    """Completes colours [K, 3], seen as far as their weights [K] say, by a guess [K, 3] brought to their tone.
+
+    The difference between the two spreads from what is seen over the rest of the surface and is added to the guess.
+    """
+    difference = spread(colours - guess, weights, table, faces)
+    return np.clip(guess + difference + weights[:, None] * (colours - guess - difference), 0, 255)
+
+
+def add_mirrored(colours, weights, table, vertices, faces):
+    """Adds to colours [K, 3] with weights [K] what is seen of the head's other half -> colours, weights.
+
+    vertices [V, 3] and faces [F, 3] are the mesh's. Raises InputError where the layout is not its own mirror image.
+    """
+    places = mirror_places(table, vertices, faces)
+    seen = np.concatenate([colours * weights[:, None], weights[:, None]], axis=1)
+    other = sample_texture(texel_image(table, seen), places)
+    other, others = other[:, :3] / np.maximum(other[:, 3:], 1e-6), other[:, 3]
+    other = other + spread(colours - other, weights * others, table, faces)
+    added = (1 - weights) * others
+    total = weights + added
+    colours = (weights[:, None] * colours + added[:, None] * other) / np.maximum(total, 1e-6)[:, None]
+    return colours, total
+
+
+def mirror_places(table, vertices, faces):
+    """Texture coordinates [K, 2] of the places opposite to the texels: each island of the layout is laid, turned over,
+    on the one at the other side (the face on itself).
+
+    Raises InputError unless the mesh (vertices [V, 3], faces [F, 3]) at these places is the mirror image of the mesh at
+    the texels, in the rough.
+    """
+    from scipy.sparse.csgraph import connected_components
+    vt, ft, size = table['vt'], table['ft'].astype(np.int64), table['img_size']
+    count, island = connected_components(_links(ft, len(vt)), directed=False)
+    used = np.unique(ft)
+    centres = np.array([np.median(vt[used[island[used] == k]], axis=0) for k in range(count)])
+    turned = centres * [-1, 1] + [vt[used, 0].min() + vt[used, 0].max(), 0]
+    opposite = centres[np.linalg.norm(turned[:, None] - centres, axis=2).argmin(1)]
+    own = island[ft[texel_faces(table, faces), 0]]
+    column, row = np.divmod(table['valid_pixel_ids'], size)
+    places = np.column_stack([column + 0.5, size - 0.5 - row]) / size
+    places = (places - centres[own]) * [-1, 1] + opposite[own]
+    _check_mirror(table, vertices, places)
+    return places
+
+
+def spread(values, weights, table, faces):
+    """Spreads values [K, C], known as far as weights [K] say, smoothly over the mesh; returns them at all texels.
+
+    Solves for values at the vertices that are the mean of their neighbours where nothing is known.
+    """
+    import scipy.sparse as sp
+    from scipy.sparse.linalg import splu
+    corners, b_coords = table['valid_pixel_3d_faces'], table['valid_pixel_b_coords']
+    count = int(np.max(faces)) + 1
+    known = np.flatnonzero(weights > 0)
+    shares = b_coords[known] * weights[known, None]
+    ids, channels = corners[known].ravel(), values[known].T
+    amount = np.bincount(ids, shares.ravel(), count)
+    sums = np.stack([np.bincount(ids, (shares * channel[:, None]).ravel(), count) for channel in channels], axis=1)
+    hold = STIFFNESS * np.minimum(amount, 1)
+    target = sums / np.maximum(amount, 1e-12)[:, None]
+    mean = sums.sum(0) / max(amount.sum(), 1e-12)
+    links = _links(faces, count)
+    matrix = sp.diags(np.asarray(links.sum(1)).ravel() + hold + DRIFT) - links
+    found = splu(matrix.tocsc()).solve(hold[:, None] * (target - mean)) + mean
+    return interpolate(table, found)
+
+
+def fill_gaps(image, covered):
+    """Fills an image [N, N, C] where it is not covered [N, N] from the covered texels around, coarser farther away.
+
+    So no level of a mip map, nor a bilinear look-up, mixes anything else into the covered part.
+    """
+    weights = covered.astype(np.float32)[..., None]
+    levels = [(image * weights, weights)]
+    while max(levels[-1][0].shape[:2]) > 1:
+        levels.append(tuple(map(_halved, levels[-1])))
+        colours, weights = levels[-1]
+        full = np.minimum(weights, 1)
+        levels[-1] = colours * (full / np.maximum(weights, 1e-12)), full
+    filled = levels[-1][0] / np.maximum(levels[-1][1], 1e-12)
+    for colours, weights in reversed(levels[:-1]):
+        filled = colours + (1 - weights) * _doubled(filled, colours.shape)
+    return np.where(covered[..., None], image, filled)
+
+
+def _check_mirror(table, vertices, places):
+    """Looks at some texels: whether the mesh at the places opposite is an affine image of it that is turned over."""
+    points = interpolate(table, np.column_stack([vertices, np.ones(len(vertices))]))
+    some = slice(None, None, max(1, len(points) // 5000))
+    opposite = sample_texture(texel_image(table, points), places[some])
+    found = opposite[:, 3] > 0.99
+    linear, rest = fit_affine(points[some][found, :3], opposite[found, :3]) if found.any() else (np.eye(3), 1)
+    if found.mean() < 0.9 or rest > LARGEST_ASYMMETRY or np.linalg.det(linear) >= 0:
+        raise InputError('--fill mirror: the texture layout is not its own mirror image, left to right; '
+                         'use another fill')
+
+
+def _links(faces, count):
+    """Which of `count` vertices are joined by an edge of faces [F, 3]: a symmetric sparse matrix of 1."""
+    import scipy.sparse as sp
+    ends = np.asarray(faces, np.int64)[:, [0, 1, 1, 2, 2, 0, 1, 0, 2, 1, 0, 2]].reshape(-1, 2).T
+    links = sp.coo_matrix((np.ones(ends.shape[1]), ends), (count, count)).tocsr()
+    links.data[:] = 1
+    return links
+
+
+def _halved(image):
+    """Sums of 2 x 2 pixels; beyond an odd border there is nothing."""
+    image = np.pad(image, [(0, size % 2) for size in image.shape[:2]] + [(0, 0)])
+    return image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]
+
+
+def _doubled(image, shape):
+    """The image at twice the size, of which `shape` is kept, smooth between its pixels."""
+    import cv2
+    large = cv2.resize(image, (2 * image.shape[1], 2 * image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return large.reshape(*large.shape[:2], -1)[:shape[0], :shape[1]]
