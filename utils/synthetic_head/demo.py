@@ -1,4 +1,4 @@
-"""The embedded head's files, made on first use: the model, its landmarks, and a photo to fit.
+"""The embedded head's files, made on first use: the model, its landmarks, a photo to fit, and a texture space.
 
 A small stamp beside each file (.NAME.stamp: generator's version, size, checksum) tells whether it is whole and current.
 """
@@ -18,6 +18,7 @@ FILES = {
     'embedding': 'data/synthetic_static_embedding.npz',
     'photo': 'data/synthetic_photo.png',
     'photo_landmarks': 'data/synthetic_photo_lmks.npy',
+    'texture_space': 'data/synthetic_texture_space.npz',
 }
 
 
@@ -102,5 +103,15 @@ def make_photo_files(root):
         write_stamp(path)
 
 
+def make_texture_space_file(root):
+    """Writes the texture space: a .npz with the keys of MPI's."""
+    from utils.synthetic_head.mesh import HeadMesh
+    from utils.synthetic_head.texture_space import make_texture_space
+    path = os.path.join(root, FILES['texture_space'])
+    with write_beside(path) as temporary:
+        np.savez(temporary, **make_texture_space(HeadMesh()))
+    write_stamp(path)
+
+
 MAKERS = {'model': make_model_file, 'embedding': make_embedding_file, 'photo': make_photo_files,
-          'photo_landmarks': make_photo_files}
+          'photo_landmarks': make_photo_files, 'texture_space': make_texture_space_file}
