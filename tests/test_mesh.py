@@ -1,11 +1,15 @@
-"""Meshes in files: PLY and OBJ keep every vertex and face in order, and damaged files are named."""
+"""Meshes with psbody's names; PLY and OBJ keep every vertex and face in order, and damaged files are named."""
 import os
+import sys
+import types
 
 import numpy as np
 import pytest
 
-from utils.files import InputError
-from utils.mesh import Mesh
+import utils.mesh
+from utils.files import InputError, write_image
+from utils.mesh import COLOURS, Mesh, Sphere
+from utils.render_mesh import vertex_normals
 
 
 @pytest.fixture
@@ -43,6 +47,16 @@ def test_ply_keeps_colours(mesh, tmp_path):
     mesh.vc = np.random.RandomState(1).randint(0, 256, (200, 3)) / 255
     mesh.write_ply(str(tmp_path / 'mesh.ply'))
     assert np.allclose(Mesh(filename=str(tmp_path / 'mesh.ply')).vc, mesh.vc, atol=1e-15)
+
+
+def test_ascii_ply_has_eight_decimals_and_colours(mesh, tmp_path):
+    mesh.set_vertex_colors('LightSkyBlue')
+    mesh.write_ply(str(tmp_path / 'mesh.ply'), ascii=True)
+    text = (tmp_path / 'mesh.ply').read_text()
+    assert text.startswith('ply\nformat ascii 1.0\n') and '135 207 250 255\n' in text
+    found = Mesh(filename=str(tmp_path / 'mesh.ply'))
+    assert np.allclose(found.v, mesh.v.astype(np.float32), rtol=0, atol=1e-8)
+    assert np.array_equal(found.f, mesh.f) and np.allclose(found.vc, COLOURS['light sky blue'], atol=0.5 / 255)
 
 
 def test_ascii_ply_of_others_is_read(tmp_path):
@@ -133,3 +147,85 @@ def test_a_place_that_cannot_be_written_is_named(mesh, tmp_path):
         with pytest.raises(InputError, match='cannot be written'):
             mesh.write_ply(str(path))
     assert sorted(os.listdir(tmp_path)) == ['a file', 'mesh.ply']
+
+
+# ---- psbody's names
+
+def test_lists_and_any_floats_become_arrays():
+    v = np.eye(3, dtype=np.float32)
+    mesh = Mesh(v, [[0, 1, 2]], vc='white')
+    mesh.v[0] = 7
+    assert mesh.v.dtype == np.float64 and v[0, 0] == 1
+    assert mesh.f.shape == (1, 3) and mesh.vc.tolist() == [[1, 1, 1]] * 3
+    empty = Mesh()
+    assert all(getattr(empty, name) is None
+               for name in ('v', 'f', 'vc', 'vn', 'vt', 'ft', 'fc', 'texture_filepath'))
+
+
+@pytest.mark.parametrize('colour, expected', [
+    ('white', (1, 1, 1)), ('light sky blue', (.53, .81, .98)), ('LightSkyBlue', (.53, .81, .98)),
+    ('Grey', (.75, .75, .75)), ([.1, .2, .3], (.1, .2, .3))])
+def test_one_colour_for_all_vertices(mesh, colour, expected):
+    mesh.set_vertex_colors(colour)
+    assert mesh.vc.shape == (200, 3) and (mesh.vc == expected).all()
+
+
+def test_a_colour_for_each_vertex(mesh):
+    colours = np.random.RandomState(0).rand(200, 3)
+    mesh.set_vertex_colors(colours)
+    assert np.array_equal(mesh.vc, colours) and mesh.vc is not colours
+
+
+@pytest.mark.parametrize('colour, reason', [('sky', "no colour 'sky'; .* white, black"), (np.ones(200), r'\[200\]'),
+                                            (np.ones((3, 3)), r'\[3, 3\]: expected \[3\] or \[200, 3\]')])
+def test_what_is_no_colour_is_named(mesh, colour, reason):
+    with pytest.raises(ValueError, match=reason):
+        mesh.set_vertex_colors(colour)
+    assert mesh.vc is None
+
+
+def test_normals_are_weighted_by_area():
+    """At the tip of a wedge the large face decides; by angle both would count alike."""
+    mesh = Mesh([[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 1]], [[0, 1, 2], [0, 3, 1]])
+    assert np.allclose(mesh.estimate_vertex_normals()[0], np.array([0, 9, 81]) / np.hypot(9, 81))
+    assert np.array_equal(mesh.estimate_vertex_normals(), vertex_normals(mesh.v, mesh.f)) and mesh.vn is None
+
+
+def test_spheres():
+    for colour in ('red', [255., 0, 0], (1, 0, 0)):
+        ball = Sphere([1, 2, 3], 0.5).to_mesh(colour)
+        assert ball.v.shape == (42, 3) and ball.f.shape == (80, 3) and ball.vc.tolist() == [[1, 0, 0]] * 42
+        assert np.allclose(np.linalg.norm(ball.v - [1, 2, 3], axis=1), 0.5)
+        assert (np.einsum('vc,vc->v', ball.estimate_vertex_normals(), ball.v - [1, 2, 3]) > 0).all()
+
+
+def test_mesh_code_of_the_original_scripts_runs(mesh, tmp_path, monkeypatch):
+    """Code as TF_FLAME's scripts have it, with ours in psbody's place."""
+    viewers = types.SimpleNamespace(MeshViewers=None)
+    for name, module in (('psbody', types.ModuleType('psbody')), ('psbody.mesh', utils.mesh),
+                         ('psbody.mesh.sphere', utils.mesh), ('psbody.mesh.meshviewer', viewers)):
+        monkeypatch.setitem(sys.modules, name, module)
+    mesh.write_obj(str(tmp_path / 'fit.obj'))
+    write_image(str(tmp_path / 'texture.png'), np.zeros((4, 4, 3), np.uint8))
+    code = """
+import numpy as np
+from psbody.mesh import Mesh
+from psbody.mesh.meshviewer import MeshViewers
+from psbody.mesh.sphere import Sphere
+
+target_mesh = Mesh(filename=folder + '/fit.obj')
+normals = target_mesh.estimate_vertex_normals()
+out_mesh = Mesh(target_mesh.v, target_mesh.f)
+out_mesh.set_vertex_colors('white')
+out_mesh.vt = target_mesh.vt
+out_mesh.ft = target_mesh.ft
+out_mesh.set_texture_image(folder + '/texture.png')
+out_mesh.write_obj(folder + '/textured.obj')
+spheres = [Sphere(lmk, 0.001).to_mesh([255.0, 0.0, 0.0]) for lmk in target_mesh.v[:5]]
+Mesh(v=target_mesh.v, f=target_mesh.f).write_ply(folder + '/fit.ply')
+"""
+    made = {'folder': str(tmp_path)}
+    exec(code, made)
+    textured, fit = Mesh(filename=str(tmp_path / 'textured.obj')), Mesh(filename=str(tmp_path / 'fit.ply'))
+    assert textured.texture_filepath == str(tmp_path / 'textured.png') and np.array_equal(textured.ft, mesh.ft)
+    assert np.array_equal(fit.f, mesh.f) and made['normals'].shape == mesh.v.shape and len(made['spheres']) == 5

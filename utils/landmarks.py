@@ -11,6 +11,7 @@ from tf_smpl.load_model import load_object
 from utils.camera import fit_affine, tf_project_points
 from utils.files import InputError
 from utils.image_landmarks import STRANGE, visualize_landmarks
+from utils.mesh import Sphere
 
 __all__ = ['check_embedding', 'create_lmk_spheres', 'get_model_lmks', 'load_binary_pickle', 'load_embedding',
            'load_picked_points', 'restrict_embedding', 'tf_get_model_lmks', 'tf_project_points', 'visualize_landmarks']
@@ -104,14 +105,7 @@ def tf_get_model_lmks(tf_model, template_mesh, lmk_face_idx, lmk_b_coords):
 
 def create_lmk_spheres(lmks, radius, color=(255.0, 0.0, 0.0)):
     """Makes a sphere, a Mesh of 42 vertices, around each of the points lmks [L, 3]; color is RGB from 0 to 255."""
-    import trimesh
-
-    from utils.mesh import Mesh
-    sphere = trimesh.creation.icosphere(subdivisions=1, radius=radius)
-    meshes = [Mesh(v=sphere.vertices + lmk, f=np.array(sphere.faces, np.uint32)) for lmk in np.asarray(lmks)]
-    for mesh in meshes:
-        mesh.vc = np.tile(np.asarray(color) / 255.0, (len(mesh.v), 1))
-    return meshes
+    return [Sphere(lmk, radius).to_mesh(np.asarray(color) / 255) for lmk in np.asarray(lmks)]
 
 
 def load_picked_points(filename):

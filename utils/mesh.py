@@ -6,6 +6,15 @@ import numpy as np
 from utils.files import InputError, write_beside
 from utils.obj_file import read_obj, write_obj
 
+COLOURS = {                                 # X11's, as psbody rounds them
+    'white': (1, 1, 1), 'black': (0, 0, 0), 'gray': (.75, .75, .75), 'light gray': (.83, .83, .83),
+    'dark gray': (.66, .66, .66), 'red': (1, 0, 0), 'green': (0, 1, 0), 'blue': (0, 0, 1), 'yellow': (1, 1, 0),
+    'cyan': (0, 1, 1), 'magenta': (1, 0, 1), 'orange': (1, .65, 0), 'pink': (1, .75, .8), 'purple': (.63, .13, .94),
+    'brown': (.65, .16, .16), 'tan': (.82, .71, .55), 'salmon': (.98, .5, .45), 'gold': (1, .84, 0),
+    'turquoise': (.25, .88, .82), 'light blue': (.68, .85, .9), 'sky blue': (.53, .81, .92),
+    'light sky blue': (.53, .81, .98), 'steel blue': (.27, .51, .71), 'navy': (0, 0, .5),
+}
+
 
 class Mesh:
     """Vertices v [V, 3] and faces f [F, 3]; where there are any, colours vc [V, 3] and fc [F, 3] (red, green, blue from
@@ -15,8 +24,11 @@ class Mesh:
     """
 
     def __init__(self, v=None, f=None, filename=None, vc=None, vt=None, ft=None):
-        self.v, self.f, self.vc, self.vt, self.ft = v, f, vc, vt, ft
-        self.vn = self.fc = self.texture_filepath = None
+        self.v = None if v is None else np.array(v, np.float64)
+        self.f, self.vt, self.ft = (None if x is None else np.asarray(x) for x in (f, vt, ft))
+        self.vc = self.vn = self.fc = self.texture_filepath = None
+        if vc is not None:
+            self.set_vertex_colors(vc)
         if filename is not None:
             self.load_from_file(filename)
 
@@ -38,11 +50,12 @@ class Mesh:
         for name in ('v', 'f', 'vc', 'vn', 'vt', 'ft', 'fc', 'texture_filepath'):
             setattr(self, name, found.get(name))
 
-    def write_ply(self, filename):
-        """Writes v, f and vc as binary little-endian PLY: coordinates float32, colours 8 bit."""
+    def write_ply(self, filename, *, ascii=False):
+        """Writes v, f and vc as PLY, colours 8 bit: binary with float32 coordinates, or text with eight decimals."""
         import trimesh
         colours = None if self.vc is None else np.round(255 * np.clip(self.vc, 0, 1)).astype(np.uint8)
-        content = trimesh.Trimesh(self.v, self.f, vertex_colors=colours, process=False).export(file_type='ply')
+        content = trimesh.Trimesh(self.v, self.f, vertex_colors=colours, process=False).export(
+            file_type='ply', encoding='ascii' if ascii else 'binary')
         with write_beside(filename) as temporary, open(temporary, 'wb') as file:
             file.write(content)
 
@@ -53,6 +66,39 @@ class Mesh:
     def set_texture_image(self, path_to_texture):
         """Names the picture on the mesh; write_obj copies it."""
         self.texture_filepath = path_to_texture
+
+    def set_vertex_colors(self, vc):
+        """Sets vc: to one of COLOURS by name ('light sky blue', 'LightSkyBlue'), to one [3], or to [V, 3] of them."""
+        if isinstance(vc, str):
+            names = {name.replace(' ', ''): colour for name, colour in COLOURS.items()}
+            name = vc.replace(' ', '').lower().replace('grey', 'gray')
+            if name not in names:
+                raise ValueError(f'no colour {vc!r}; expected an array or one of {", ".join(COLOURS)}')
+            vc = names[name]
+        vc = np.array(vc, np.float64)
+        if vc.shape not in ((3,), (len(self.v), 3)):
+            raise ValueError(f'colours {list(vc.shape)}: expected [3] or [{len(self.v)}, 3]')
+        self.vc = np.tile(vc, (len(self.v), 1)) if vc.ndim == 1 else vc
+
+    def estimate_vertex_normals(self):
+        """Returns unit normals [V, 3], by the area of the faces, as utils.render_mesh.vertex_normals does."""
+        from utils.render_mesh import vertex_normals
+        return vertex_normals(self.v, self.f)
+
+
+class Sphere:
+    """A sphere with psbody's names: center [3] and radius."""
+
+    def __init__(self, center, radius):
+        self.center, self.radius = np.asarray(center, np.float64).reshape(3), radius
+
+    def to_mesh(self, color=(1.0, 0.0, 0.0)):
+        """Makes a Mesh of 42 vertices in one colour: its name, or red, green, blue to 1, or (above 1) to 255."""
+        import trimesh
+        ball = trimesh.creation.icosphere(subdivisions=1, radius=self.radius)
+        if not isinstance(color, str) and np.max(color) > 1:
+            color = np.asarray(color) / 255
+        return Mesh(ball.vertices + self.center, np.array(ball.faces, np.uint32), vc=color)
 
 
 def _read_ply(filename):
@@ -71,8 +117,10 @@ def _read_ply(filename):
 
 
 def _check(filename, found):
-    if not len(found['v']) or not np.isfinite(found['v']).all():
-        raise InputError(f'{filename}: {"coordinates that are not finite" if len(found["v"]) else "no vertices"}')
+    if not len(found['v']):
+        raise InputError(f'{filename}: no vertices')
+    if not all(np.isfinite(found[name]).all() for name in ('v', 'vt') if name in found):
+        raise InputError(f'{filename}: coordinates that are not finite')
     for faces, points in (('f', 'v'), ('ft', 'vt')):
         ids, count = found.get(faces, np.zeros(0)), len(found.get(points, ()))
         if ids.size and not 0 <= ids.min() <= ids.max() < count:

@@ -1,4 +1,4 @@
-"""The embedded head's files, made on first use: the model, its landmarks, a photo to fit, and a texture space.
+"""The embedded head's files, made on first use: model, landmarks, texture layout and space, a photo to fit or project.
 
 A small stamp beside each file (.NAME.stamp: generator's version, size, checksum) tells whether it is whole and current.
 """
@@ -19,6 +19,9 @@ FILES = {
     'photo': 'data/synthetic_photo.png',
     'photo_landmarks': 'data/synthetic_photo_lmks.npy',
     'texture_space': 'data/synthetic_texture_space.npz',
+    'photo_mesh': 'data/synthetic_photo.obj',
+    'photo_scale': 'data/synthetic_photo_scale.npy',
+    'uv': 'data/synthetic_uv.npz',
 }
 
 
@@ -113,5 +116,31 @@ def make_texture_space_file(root):
     write_stamp(path)
 
 
+def make_registered_files(root):
+    """Writes the head in the portrait as a mesh in metres, and its scale in pixels per metre: what a perfect fit finds."""
+    from tf_smpl.load_model import load_model
+    from utils.mesh import Mesh
+    from utils.synthetic_head.portrait import SCALE, SEED, portrait_vertices
+    model = load_model(synthetic_path('model', root))
+    mesh, scale = (os.path.join(root, FILES[asset]) for asset in ('photo_mesh', 'photo_scale'))
+    Mesh(portrait_vertices(model, SEED), model['f']).write_obj(mesh)
+    with write_beside(scale) as temporary:
+        np.save(temporary, np.float64(SCALE))
+    for path in (mesh, scale):
+        write_stamp(path)
+
+
+def make_uv_file(root):
+    """Writes the texture layout: coordinates vt, their triangles ft, and the faces f that they are parallel to."""
+    from utils.synthetic_head.mesh import HeadMesh
+    from utils.synthetic_head.uv import texture_coordinates
+    path, head = os.path.join(root, FILES['uv']), HeadMesh()
+    vt, ft = texture_coordinates(head)
+    with write_beside(path) as temporary:
+        np.savez(temporary, vt=vt, ft=ft.astype(np.uint32), f=head.f.astype(np.uint32))
+    write_stamp(path)
+
+
 MAKERS = {'model': make_model_file, 'embedding': make_embedding_file, 'photo': make_photo_files,
-          'photo_landmarks': make_photo_files, 'texture_space': make_texture_space_file}
+          'photo_landmarks': make_photo_files, 'photo_mesh': make_registered_files,
+          'photo_scale': make_registered_files, 'uv': make_uv_file, 'texture_space': make_texture_space_file}
