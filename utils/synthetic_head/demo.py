@@ -1,4 +1,4 @@
-"""The embedded head's files, made on first use: model, landmarks, texture layout, and a photo to fit or to project.
+"""The embedded head's files, made on first use: model, landmarks, texture layout and space, a photo to fit or project.
 
 A small stamp beside each file (.NAME.stamp: generator's version, size, checksum) tells whether it is whole and current.
 """
@@ -18,6 +18,7 @@ FILES = {
     'embedding': 'data/synthetic_static_embedding.npz',
     'photo': 'data/synthetic_photo.png',
     'photo_landmarks': 'data/synthetic_photo_lmks.npy',
+    'texture_space': 'data/synthetic_texture_space.npz',
     'photo_mesh': 'data/synthetic_photo.obj',
     'photo_scale': 'data/synthetic_photo_scale.npy',
     'uv': 'data/synthetic_uv.npz',
@@ -105,6 +106,16 @@ def make_photo_files(root):
         write_stamp(path)
 
 
+def make_texture_space_file(root):
+    """Writes the texture space: a .npz with the keys of MPI's."""
+    from utils.synthetic_head.mesh import HeadMesh
+    from utils.synthetic_head.texture_space import make_texture_space
+    path = os.path.join(root, FILES['texture_space'])
+    with write_beside(path) as temporary:
+        np.savez(temporary, **make_texture_space(HeadMesh()))
+    write_stamp(path)
+
+
 def make_registered_files(root):
     """Writes the head in the portrait as a mesh in metres and its scale in pixels per metre, as a perfect fit would."""
     from tf_smpl.load_model import load_model
@@ -132,4 +143,4 @@ def make_uv_file(root):
 
 MAKERS = {'model': make_model_file, 'embedding': make_embedding_file, 'photo': make_photo_files,
           'photo_landmarks': make_photo_files, 'photo_mesh': make_registered_files,
-          'photo_scale': make_registered_files, 'uv': make_uv_file}
+          'photo_scale': make_registered_files, 'uv': make_uv_file, 'texture_space': make_texture_space_file}

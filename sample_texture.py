@@ -1,0 +1,172 @@
+"""Draws random textures of the head from a texture space: MPI's, AlbedoMM or the one made from the Basel Face Model.
+
+    python sample_texture.py --texture_fname data/FLAME_texture.npz --num_samples 5 --out_path texture_samples
+
+In:  a texture space (.npz) and the FLAME model that wears the textures.
+Out: tex_sample_01.obj, .mtl, .png ..   the head in metres, its material, and its texture
+     tex_sample_01_params.npz ..        the coefficients, names and hashes of texture space and model, the seed
+     textures.png                       all of them in one picture
+Edit: STD, draw_coefficients, which says what is drawn, and tf_textures, which says what a texture is.
+"""
+import argparse
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.cli import (
+    find_model,
+    find_target,
+    find_texture_space,
+    quiet_tensorflow,
+    run_script,
+    str2bool,
+)
+
+quiet_tensorflow()
+import tensorflow.compat.v1 as tf  # noqa: E402
+
+from tf_smpl.load_model import load_model  # noqa: E402
+from utils.files import InputError, write_image  # noqa: E402
+from utils.flame_params import model_identity, save_params, zero_params  # noqa: E402
+from utils.mesh import Mesh  # noqa: E402
+from utils.render_mesh import contact_sheet  # noqa: E402
+from utils.texture_model import load_texture_space  # noqa: E402
+from utils.viewer import open_picture  # noqa: E402
+
+STD = 1.0                       # of the coefficients, in standard deviations of the training data
+NUM_SHOWN = 100                 # so many textures at most are in the picture
+BATCH = 32                      # so many textures are computed in one pass through the space's file
+
+
+def draw_coefficients(num_samples, num_drawn, std, random, num_components):
+    """Draws coefficients [num_samples, num_components]; those after the first num_drawn are zero.
+
+    Sample by sample and all of them, so that more samples, or fewer coefficients, of the same seed begin alike.
+    """
+    coefficients = std * random.randn(num_samples, num_components)
+    coefficients[:, num_drawn:] = 0
+    return coefficients
+
+
+def tf_textures(space, mean, directions, coefficients):
+    """Texels [N, n, 3], blue green red from 0 to 255: mean [n, 3], directions [n, 3, K], coefficients [N, K]."""
+    return space.tf_to_pixels(mean + tf.einsum('nck,bk->bnc', directions, coefficients))
+
+
+def evaluate(space, coefficients):
+    """Yields the texture [S, S, 3], BGR uint8, of each of the coefficients [N, K].
+
+    The space comes from its file block by block and goes through one graph, so that it is never in memory as a whole.
+    """
+    used = int(np.flatnonzero(coefficients.any(0)).max(initial=0)) + 1
+    with tf.Graph().as_default() as graph:
+        mean, directions = tf.placeholder(tf.float32, [None, 3]), tf.placeholder(tf.float32, [None, 3, used])
+        weights = tf.placeholder(tf.float32, [None, used])
+        texels = tf.cast(tf.round(tf_textures(space, mean, directions, weights)), tf.uint8)
+    with contextlib.closing(tf.Session(graph=graph)) as session:
+        for first in range(0, len(coefficients), BATCH):
+            batch = coefficients[first:first + BATCH, :used]
+            textures = np.empty((len(batch), space.size**2, 3), np.uint8)
+            for rows, of_mean, of_directions in space.blocks(used):
+                textures[:, rows] = session.run(texels, {mean: of_mean, directions: of_directions, weights: batch})
+            yield from textures.reshape(len(batch), space.size, space.size, 3)
+
+
+def main(args):
+    seed = check_flags(args)
+    model_fname, texture_fname = find_head(args.model_fname, args.texture_fname)
+    model, space = load_model(model_fname), load_texture_space(texture_fname, specular=not args.no_specular)
+    check_layout(space, model_fname, model['f'])
+    num_drawn = args.num_components or space.num_components
+    if num_drawn > space.num_components:
+        raise InputError(f'--num_components {num_drawn}: {texture_fname} has {space.num_components}')
+    coefficients = draw_coefficients(args.num_samples, num_drawn, args.std, np.random.RandomState(seed),
+                                     space.num_components)
+    print(f'{args.num_samples} textures of {texture_fname} ({space.kind.name}, {num_drawn} of {space.num_components} '
+          f'components), --seed {seed}')
+    tell_negative(space)
+
+    labels = [f'tex_sample_{i + 1:02d}' for i in range(args.num_samples)]
+    identity = ThreadPoolExecutor(1).submit(model_identity, texture_fname)      # hashes while the textures are computed
+    shown = []
+    for i, texture in enumerate(tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)):
+        out = os.path.join(args.out_path, labels[i])
+        write_image(out + '.png', texture)
+        mesh = Mesh(model['v_template'], model['f'], vt=space.vt, ft=space.ft)
+        mesh.set_texture_image(out + '.png')
+        mesh.write_obj(out + '.obj')
+        texture_name, texture_sha256 = identity.result()
+        save_params(out + '_params.npz', zero_params(), model_fname, tex=coefficients[i:i + 1],
+                    texture_name=texture_name, texture_sha256=texture_sha256, specular=not args.no_specular,
+                    seed=seed, sample=i + 1)
+        if i < NUM_SHOWN:
+            shown.append(texture)
+
+    sheet = os.path.join(args.out_path, 'textures.png')
+    write_image(sheet, contact_sheet(shown, 5, labels[:NUM_SHOWN]))
+    print(f'Written in {args.out_path}: {", ".join(labels[:3])}{", .." if len(labels) > 3 else ""} '
+          f'(.obj, .mtl, .png, _params.npz)')
+    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if args.num_samples > NUM_SHOWN else ''))
+    if args.visualize:
+        open_picture(sheet)
+
+
+def find_head(model_fname, texture_fname):
+    """Returns the paths of a model and a texture space: those named, else FLAME's, else the embedded head's."""
+    found = find_model(model_fname)
+    try:
+        return found, find_texture_space(texture_fname, found)
+    except InputError as error:
+        if model_fname is not None or texture_fname is not None:
+            raise
+        print(f'Using the embedded head: {error}')
+        found = find_target(None, 'model')
+        return found, find_texture_space(None, found)
+
+
+def check_flags(args):
+    """Returns the seed; raises InputError for a flag out of its range."""
+    if args.num_samples < 1:
+        raise InputError(f'--num_samples {args.num_samples}: expected 1 or more')
+    if args.num_components is not None and args.num_components < 1:
+        raise InputError(f'--num_components {args.num_components}: expected 1 or more')
+    if not 0 <= args.std < np.inf:
+        raise InputError(f'--std {args.std}: expected a finite number, 0 or more')
+    if args.seed is not None and not 0 <= args.seed < 2**32:
+        raise InputError(f'--seed {args.seed}: expected 0 to {2**32 - 1}')
+    return np.random.SeedSequence().generate_state(1)[0] if args.seed is None else args.seed
+
+
+def check_layout(space, model_fname, f):
+    """Raises InputError where the texture space's triangles cannot be those of a model with faces f [F, 3]."""
+    if space.ft is None or len(space.ft) != len(f):
+        found = 'no texture coordinates (vt, ft)' if space.ft is None else f'ft of {len(space.ft)} triangles'
+        raise InputError(f'{space.path}: {found}, expected {len(f)} as {model_fname} has faces')
+
+
+def tell_negative(space):
+    count = int((space.colours < 0).any(-1).sum())
+    if count:
+        print(f'{space.path}: the mean is negative at {count} texels; what is negative in a texture is taken as 0')
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description='Draw random textures of the head from a texture space.')
+    parser.add_argument('--model_fname', help='path of the FLAME model (default: ./models/generic_model.pkl if it is '
+                                              'there, else the embedded head)')
+    parser.add_argument('--texture_fname', help='texture space: MPI\'s, AlbedoMM or from BFM (default: '
+                                                './data/FLAME_texture.npz, or the embedded head\'s)')
+    parser.add_argument('--num_samples', type=int, default=5, help='number of textures (default: %(default)s)')
+    parser.add_argument('--out_path', default='./texture_samples', help='folder of the results (default: %(default)s)')
+    parser.add_argument('--visualize', type=str2bool, default=True,
+                        help='open textures.png where there is a display (default: %(default)s)')
+    parser.add_argument('--seed', type=int, help='draw the same textures again (default: others each time)')
+    parser.add_argument('--num_components', type=int,
+                        help='how many of the first coefficients are drawn, the others stay zero (default: all)')
+    parser.add_argument('--std', type=float, default=STD,
+                        help='standard deviation of the coefficients (default: %(default)s)')
+    parser.add_argument('--no_specular', action='store_true', help='leave the specular part of AlbedoMM out')
+    run_script(main, parser.parse_args())
