@@ -68,13 +68,13 @@ def complete_texture(space, texture, weights, normals=None):
 def lit_texture(space, fit, weights, normals=None):
     """The fitted texture under the fitted light [S, S, 3], float32 from 0 to 255, at the space's size.
 
-    The light of texels that are not seen stays within what it is on seen ones, weights [S, S] > 0.5 or the best there
-    are: what nothing was learnt about is neither darker nor brighter.
+    The light of texels that are not seen stays within what it is on seen ones, weights [S, S] > 0: what nothing was
+    learnt about is neither darker nor brighter.
     """
     count = space.size**2
     shading = _light_basis(None if normals is None else normals.reshape(-1, 3), count) @ fit.light
-    known = shading[weights.ravel() >= min(0.5, weights.max())]
-    shading = np.clip(shading, *np.percentile(known, (2, 98), axis=0)).astype(np.float32)
+    bounds = np.percentile(shading[np.ravel(weights) > 0], (1, 99), axis=0)
+    shading = np.clip(shading, *bounds).astype(np.float32)
     colours = space.from_pixels(space.texture(fit.coefficients))
     return space.to_pixels(colours * shading.reshape(colours.shape))
 
