@@ -30,10 +30,11 @@ import tensorflow.compat.v1 as tf  # noqa: E402
 
 from tf_smpl.load_model import load_model  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
-from utils.flame_params import model_identity, save_params, zero_params  # noqa: E402
+from utils.flame_params import model_identity  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
-from utils.render_mesh import contact_sheet  # noqa: E402
-from utils.texture_model import load_texture_space  # noqa: E402
+from utils.render_mesh import render_textures  # noqa: E402
+from utils.texture_mapping import Layout, check_layout, find_texture_data  # noqa: E402
+from utils.texture_model import load_texture_space, save_coefficients  # noqa: E402
 from utils.viewer import open_picture  # noqa: E402
 
 STD = 1.0                       # of the coefficients, in standard deviations of the training data

@@ -119,17 +119,19 @@ def test_seen_texels_stay_and_the_space_completes_the_rest(space, scene):
     whole = complete_texture(space, partial, weights)
     assert whole.shape == texture.shape and whole.dtype == np.float32
     np.testing.assert_allclose(whole[weights == 1], texture[weights == 1], rtol=1e-6)
-    np.testing.assert_allclose(whole, texture, atol=1.5)                            # the other half was never shown
+    unseen = weights == 0                                                           # half of the texture
+    mean = shade(space, np.zeros(COMPONENTS), np.array([0.7, 0.8, 0.9]))
+    assert np.abs(whole - texture)[unseen].mean() < 0.25 * np.abs(mean - texture)[unseen].mean()
 
 
 def test_the_light_goes_on_without_getting_out_of_bounds(space, scene):
     normals, coefficients, light, texture, weights = scene
     whole = complete_texture(space, np.where(weights[..., None] > 0, texture, 0), weights, normals)
-    np.testing.assert_allclose(whole[weights > 0], texture[weights > 0], atol=4)    # shadows beyond the percentiles
+    np.testing.assert_allclose(whole[weights > 0.5], texture[weights > 0.5], atol=3)
     fit = fit_texture(space, texture, weights, normals)
     shading = space.from_pixels(lit_texture(space, fit, weights, normals)) / space.from_pixels(
         space.texture(fit.coefficients))
-    seen, unseen = shading[weights > 0.5], shading[weights == 0]
+    seen, unseen = shading[weights > 0], shading[weights == 0]
     assert (unseen.min(0) > seen.min(0) - 1e-3).all() and (unseen.max(0) < seen.max(0) + 1e-3).all()
 
 

@@ -15,7 +15,7 @@ from utils.files import InputError
 PRIOR = 2e-5                # of the sum of squared coefficients, against the mean squared residual (white is 1)
 LIGHT_PRIOR = 1e-4          # of the squared light that depends on the direction
 MAX_TEXELS = 20000          # so many seen texels, evenly chosen, decide
-MAX_STEPS, TOLERANCE = 30, 1e-3                  # steps end when none is longer than this
+MAX_STEPS, TOLERANCE = 30, 0.01         # the last step is shorter than this, in standard deviations
 OUTLIER = 3.0               # residuals this many standard deviations long count a quarter
 
 
@@ -27,8 +27,9 @@ class TextureFit(NamedTuple):
 
 
 def spherical_harmonics(normals):
-    """The nine real spherical harmonics [..., 9] up to degree two of unit normals [..., 3]."""
-    x, y, z = np.moveaxis(np.asarray(normals), -1, 0)
+    """The nine real spherical harmonics [..., 9] up to degree two of normals [..., 3], of any length."""
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    x, y, z = np.moveaxis(normals / np.maximum(length, 1e-9), -1, 0)
     return np.stack([0.282095 * np.ones_like(x), 0.488603 * y, 0.488603 * z, 0.488603 * x,
                      1.092548 * x * y, 1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z,
                      0.546274 * (x * x - y * y)], axis=-1)
@@ -196,7 +197,4 @@ def _at_size(size, texture, weights, normals):
         return cv2.resize(np.asarray(image, np.float32), (size, size), interpolation=cv2.INTER_AREA)
     small = resized(weights)
     texture = resized(texture * weights[..., None]) / np.maximum(small, 1e-6)[..., None]
-    if normals is not None:
-        normals = resized(normals)
-        normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
-    return texture, small, normals
+    return texture, small, None if normals is None else resized(normals)
