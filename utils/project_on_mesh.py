@@ -20,6 +20,7 @@ STEEPEST = 8.0                          # slope that is still allowed for
 STEP = 8.0                              # of depth between neighbouring pixels that is the edge of something in front
 MARGIN = 8.0                            # beside such an edge and the photo's border, where the weight rises to 1
 GRAZING, FACING = 0.15, 0.5             # z of the normal between which the weight rises from 0 to 1
+FAINTEST = 0.005                        # weights below it are 0
 SHARPNESS = 4                           # of the choice between photos: the power of the normal's z
 LARGEST_GAIN = 2.0                      # by which a photo's colours are brought to those of the ones before it
 
@@ -68,6 +69,7 @@ def project_texels(source_img, target_mesh, target_scale, texture_data, method='
     seen = np.flatnonzero(weights)
     if visibility == 'depth':
         weights[seen] = _soft_visibility(points, target_mesh.f, place[seen], facing[seen], height, width)
+        weights[weights < FAINTEST] = 0
         seen = seen[weights[seen] > 0]
     colours = np.zeros((len(weights), 3), np.float32)
     colours[seen] = sample_image(source_img, x[seen], y[seen])
@@ -82,7 +84,7 @@ def blend_projections(projections):
     total = np.zeros_like(projections[0].colours)
     amount, weights = np.zeros_like(projections[0].weights), np.zeros_like(projections[0].weights)
     for colours, own, facing in projections:
-        say = own * np.maximum(facing, 0) ** SHARPNESS
+        say = own * np.maximum(facing, 0.01) ** SHARPNESS
         both = np.minimum(say, amount)[:, None]
         blended = total / np.maximum(amount, 1e-12)[:, None]
         gain = (both * blended).sum(0) / np.maximum((both * colours).sum(0), 1e-12)

@@ -10,9 +10,10 @@ import numpy as np
 
 from utils.camera import fit_affine
 from utils.files import InputError
-from utils.texture_mapping import interpolate, sample_texture, texel_faces, texel_image
+from utils.texture_mapping import interpolate, sample_texture, texel_faces, texel_image, texel_uv
 
 STIFFNESS = 100.0                       # of vertices to what is seen of them, against their edges
+MOST_STEPS, TOLERANCE = 2000, 0.02      # of the solver; grey levels by which a step moves the solution
 DRIFT = 1e-4                            # of vertices to the mean of all, where nothing near is seen
 LARGEST_ASYMMETRY = 0.2                 # part of the mesh's spread by which its mirror image may be off
 
@@ -54,17 +55,17 @@ def mirror_places(table, vertices, faces):
     Raises InputError unless the mesh (vertices [V, 3], faces [F, 3]) at these places is the mirror image of the mesh at
     the texels, in the rough.
     """
+    from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
-    vt, ft, size = table['vt'], table['ft'].astype(np.int64), table['img_size']
-    count, island = connected_components(_links(ft, len(vt)), directed=False)
+    vt, ft = table['vt'], table['ft'].astype(np.int64)
+    ends = _links(ft, len(vt))
+    _, island = connected_components(coo_matrix((np.ones(len(ends[0])), ends), (len(vt), len(vt))), directed=False)
     used = np.unique(ft)
-    centres = np.array([np.median(vt[used[island[used] == k]], axis=0) for k in range(count)])
+    centres = np.array([np.median(vt[used[island[used] == k]], axis=0) for k in np.unique(island[used])])
     turned = centres * [-1, 1] + [vt[used, 0].min() + vt[used, 0].max(), 0]
     opposite = centres[np.linalg.norm(turned[:, None] - centres, axis=2).argmin(1)]
     own = island[ft[texel_faces(table, faces), 0]]
-    column, row = np.divmod(table['valid_pixel_ids'], size)
-    places = np.column_stack([column + 0.5, size - 0.5 - row]) / size
-    places = (places - centres[own]) * [-1, 1] + opposite[own]
+    places = (texel_uv(table) - centres[own]) * [-1, 1] + opposite[own]
     _check_mirror(table, vertices, places)
     return places
 
@@ -74,8 +75,6 @@ def spread(values, weights, table, faces):
 
     Solves for values at the vertices that are the mean of their neighbours where nothing is known.
     """
-    import scipy.sparse as sp
-    from scipy.sparse.linalg import splu
     corners, b_coords = table['valid_pixel_3d_faces'], table['valid_pixel_b_coords']
     count = int(np.max(faces)) + 1
     known = np.flatnonzero(weights > 0)
@@ -86,10 +85,34 @@ def spread(values, weights, table, faces):
     hold = STIFFNESS * np.minimum(amount, 1)
     target = sums / np.maximum(amount, 1e-12)[:, None]
     mean = sums.sum(0) / max(amount.sum(), 1e-12)
-    links = _links(faces, count)
-    matrix = sp.diags(np.asarray(links.sum(1)).ravel() + hold + DRIFT) - links
-    found = splu(matrix.tocsc()).solve(hold[:, None] * (target - mean)) + mean
-    return interpolate(table, found)
+    return interpolate(table, mean + _membrane(hold, target - mean, faces))
+
+
+def _membrane(hold, target, faces):
+    """The values x [V, C] that minimise hold (x - target)^2 + DRIFT x^2, summed, and their squared steps along edges.
+
+    Conjugate gradients with the diagonal as preconditioner; for one solve, importing a sparse solver takes longer.
+    """
+    one, other = _links(faces, len(hold))
+    first = np.searchsorted(one, np.arange(len(hold)))
+    degree = np.bincount(one, minlength=len(hold))
+    diagonal, linked = (degree + hold + DRIFT)[:, None], (degree > 0)[:, None]
+    first = np.minimum(first, len(one) - 1)
+    x = target * (hold > 0)[:, None]
+    residual = hold[:, None] * target - diagonal * x + linked * np.add.reduceat(x[other], first)
+    way = residual / diagonal
+    size = (residual * way).sum(0)
+    for _ in range(MOST_STEPS):
+        if (np.abs(way).max(0, initial=0) < TOLERANCE).all():
+            break
+        moved = diagonal * way - linked * np.add.reduceat(way[other], first)
+        step = size / np.maximum((way * moved).sum(0), 1e-300)
+        x += step * way
+        residual -= step * moved
+        scaled = residual / diagonal
+        size, before = (residual * scaled).sum(0), size
+        way = scaled + size / np.maximum(before, 1e-300) * way
+    return x
 
 
 def fill_gaps(image, covered):
@@ -123,12 +146,9 @@ def _check_mirror(table, vertices, places):
 
 
 def _links(faces, count):
-    """Which of `count` vertices are joined by an edge of faces [F, 3]: a symmetric sparse matrix of 1."""
-    import scipy.sparse as sp
-    ends = np.asarray(faces, np.int64)[:, [0, 1, 1, 2, 2, 0, 1, 0, 2, 1, 0, 2]].reshape(-1, 2).T
-    links = sp.coo_matrix((np.ones(ends.shape[1]), ends), (count, count)).tocsr()
-    links.data[:] = 1
-    return links
+    """Which of `count` vertices an edge of faces [F, 3] joins: both ends [E] of every edge, both ways round, sorted."""
+    ends = np.asarray(faces, np.int64)[:, [0, 1, 1, 2, 2, 0, 1, 0, 2, 1, 0, 2]].reshape(-1, 2)
+    return np.divmod(np.unique(ends[:, 0] * count + ends[:, 1]), count)
 
 
 def _halved(image):

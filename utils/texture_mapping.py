@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_smpl.load_model import load_object
+from utils.cli import ROOT
 from utils.files import InputError, write_beside
 from utils.rasterizer import barycentric, flat_faces
 
@@ -112,7 +113,7 @@ def load_layout(paths):
     return Layout(vt, ft, f, path)
 
 
-def find_texture_data(texture_mapping, mesh, texture_size=None, root='.'):
+def find_texture_data(texture_mapping, mesh, texture_size=None, root=ROOT):
     """Returns the table for a mesh: the file or files named, else built from the layout that belongs to the mesh.
 
     texture_mapping: paths, or None or () for the mesh's own layout, the embedded head's, or one in data/ below root.
@@ -187,6 +188,12 @@ def texel_image(table, values, fill=0):
     image = np.full((size * size, *values.shape[1:]), fill, values.dtype)
     image[table['valid_pixel_ids']] = values
     return np.ascontiguousarray(image.reshape(size, size, *values.shape[1:]).swapaxes(0, 1))
+
+
+def texel_uv(table):
+    """Texture coordinates [K, 2] of the centres of a table's texels."""
+    column, row = np.divmod(table['valid_pixel_ids'], table['img_size'])
+    return np.column_stack([column + 0.5, table['img_size'] - 0.5 - row]) / table['img_size']
 
 
 def sample_texture(texture, uv):
