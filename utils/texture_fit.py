@@ -11,6 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.files import InputError
+from utils.render_mesh import vertex_normals
+from utils.texture_fill import complete, fill_gaps
+from utils.texture_mapping import interpolate, sample_texture, texel_image, texel_uv
 
 PRIOR = 2e-5                # of the sum of squared coefficients, against the mean squared residual (white is 1)
 LIGHT_PRIOR = 1e-4          # of the squared light that depends on the direction
@@ -51,6 +54,23 @@ def fit_texture(space, texture, weights, normals=None, num_components=None, prio
     coefficients, light = problem.solve()
     residuals = space.to_pixels(problem.shown(coefficients, light) / space.kind.scale) - texture.reshape(-1, 3)[ids]
     return TextureFit(coefficients, light, float(np.sqrt(np.average((residuals**2).mean(1), weights=weight))))
+
+
+def fit_projection(space, projection, mesh, table, num_components=None):
+    """Fits a texture space to what a photo says of the texels (project_texels) of a mesh.
+
+    Returns the TextureFit; the texture, BGR uint8 [S, S, 3]: the photo's, completed by the space's lit and brought to
+    its tone; and a mask, uint8 [S, S], 255 where the photo saw it well.
+    """
+    normals = interpolate(table, vertex_normals(mesh.v, mesh.f))
+    texture, weights, normals = (texel_image(table, np.asarray(values, np.float32)) for values in (
+        projection.colours, projection.weights, normals))
+    fit = fit_texture(space, texture, weights, normals, num_components)
+    lit = sample_texture(lit_texture(space, fit, weights, normals), texel_uv(table))
+    colours = complete(projection.colours, projection.weights, lit, table, mesh.f)
+    covered = texel_image(table, np.ones(len(colours), bool))
+    whole = fill_gaps(texel_image(table, colours.astype(np.float32)), covered)
+    return fit, np.rint(whole).astype(np.uint8), np.rint(255 * weights).astype(np.uint8)
 
 
 def complete_texture(space, texture, weights, normals=None):
