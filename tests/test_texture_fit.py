@@ -67,7 +67,7 @@ def test_harmonics_are_orthonormal_on_the_sphere():
 
 def test_known_coefficients_and_light_are_found(space, scene):
     normals, coefficients, light, texture, weights = scene
-    fit = fit_texture(space, texture, weights, normals, prior=1e-12, light_prior=1e-12)
+    fit = fit_texture(space, texture, weights, normals, prior=1e-12)
     np.testing.assert_allclose(fit.coefficients, coefficients, atol=2e-3)
     np.testing.assert_allclose(fit.light, light, atol=2e-3)
     assert fit.rms < 0.05
@@ -85,7 +85,7 @@ def test_hair_and_highlights_do_not_lead_astray(space, scene):
     normals, coefficients, light, texture, weights = scene
     texture = texture.copy()
     texture[10:17, 15:30], texture[30:34, 18:24] = 20, 255                  # a sixth of what is seen
-    fit = fit_texture(space, texture, weights, normals, prior=1e-12, light_prior=1e-12)
+    fit = fit_texture(space, texture, weights, normals, prior=1e-12)
     np.testing.assert_allclose(fit.coefficients, coefficients, atol=0.05)
     np.testing.assert_allclose(fit.light, light, atol=0.05)
 
@@ -94,7 +94,7 @@ def test_fewer_components_are_the_first_ones(space, scene):
     normals, coefficients, light, _, weights = scene
     kept = np.where(np.arange(COMPONENTS) < 3, coefficients, 0)
     texture = shade(space, kept, spherical_harmonics(normals) @ light)
-    fit = fit_texture(space, texture, weights, normals, num_components=3, prior=1e-12, light_prior=1e-12)
+    fit = fit_texture(space, texture, weights, normals, num_components=3, prior=1e-12)
     np.testing.assert_allclose(fit.coefficients, coefficients[:3], atol=2e-3)
 
 

@@ -15,8 +15,10 @@ from utils.render_mesh import vertex_normals
 from utils.texture_fill import complete, fill_gaps
 from utils.texture_mapping import interpolate, sample_texture, texel_image, texel_uv
 
-PRIOR = 2e-5                # of the sum of squared coefficients, against the mean squared residual (white is 1)
-LIGHT_PRIOR = 1e-4          # of the squared light that depends on the direction
+PRIOR = 5e-6                # weight of what follows against the mean squared residual (white is 1):
+# coefficients, standard deviation 1; the light from everywhere, by which albedo is multiplied on average, and how its
+# channels differ; light that depends on the direction. What a dark or red face is due to is decided by these alone.
+USUAL_LIGHT, LIGHT_STD, TINT_STD, DIRECTED_STD = 0.85, 0.15, 0.05, 0.4
 MAX_TEXELS = 20000          # so many seen texels, evenly chosen, decide
 MAX_STEPS, TOLERANCE = 30, 0.01         # the last step is shorter than this, in standard deviations
 OUTLIER = 3.0               # residuals this many standard deviations long count a quarter
@@ -38,7 +40,7 @@ def spherical_harmonics(normals):
                      0.546274 * (x * x - y * y)], axis=-1)
 
 
-def fit_texture(space, texture, weights, normals=None, num_components=None, prior=PRIOR, light_prior=LIGHT_PRIOR):
+def fit_texture(space, texture, weights, normals=None, num_components=None, prior=PRIOR):
     """Finds the space's coefficients and the light that best explain what is seen of a texture, as a TextureFit.
 
     texture [S, S, 3] from 0 to 255, weights [S, S] (0: not seen, 1: seen well) and normals [S, S, 3] of the texels, all
@@ -49,8 +51,8 @@ def fit_texture(space, texture, weights, normals=None, num_components=None, prio
     seen = space.kind.scale * space.from_pixels(texture.reshape(-1, 3)[ids])
     mean, directions = _gather(space, ids, num_components)
     basis = _light_basis(None if normals is None else normals.reshape(-1, 3)[ids], len(ids))
-    damping = np.r_[np.full(directions.shape[2], prior), np.tile(np.arange(basis.shape[1]) > 0, 3) * light_prior]
-    problem = _Problem(seen, weight, mean, directions, basis, damping)
+    usual, precision = _prior(directions.shape[2], basis)
+    problem = _Problem(seen, weight, mean, directions, basis, usual, prior * precision)
     coefficients, light = problem.solve()
     residuals = space.to_pixels(problem.shown(coefficients, light) / space.kind.scale) - texture.reshape(-1, 3)[ids]
     return TextureFit(coefficients, light, float(np.sqrt(np.average((residuals**2).mean(1), weights=weight))))
@@ -111,14 +113,14 @@ def blend(texture, weights, other):
 class _Problem:
     """Weighted least squares of seen [n, 3] against (mean + directions @ coefficients) * (basis @ light)."""
 
-    def __init__(self, seen, weight, mean, directions, basis, damping):
+    def __init__(self, seen, weight, mean, directions, basis, usual, precision):
         self.seen, self.weight, self.mean, self.directions = seen, weight, mean, directions
-        self.basis, self.damping = basis, damping
+        self.basis, self.usual, self.precision = basis, usual, precision
 
     def solve(self):
-        """Coefficients [k] and light [B, 3]; starts with the mean texture and the light that suits it."""
-        coefficients = np.zeros(self.directions.shape[2])
-        light = self._light_of(self.mean)
+        """Coefficients [k] and light [B, 3]; starts with the usual ones."""
+        num = self.directions.shape[2]
+        coefficients, light = self.usual[:num], self.usual[num:].reshape(3, -1).T
         for _ in range(MAX_STEPS):
             weight = self._robust(coefficients, light)
             step = np.linalg.solve(*self._normal_equations(coefficients, light, weight))
@@ -142,15 +144,6 @@ class _Problem:
     def _albedo(self, coefficients):
         return self.mean + self.directions @ coefficients.astype(np.float32)
 
-    def _light_of(self, albedo):
-        light = np.empty((self.basis.shape[1], 3))
-        for channel, damping in enumerate(np.split(self.damping[self.directions.shape[2]:], 3)):
-            rows = self.basis * albedo[:, channel, None]
-            weighted = rows * self.weight[:, None]
-            light[:, channel] = np.linalg.solve(weighted.T @ rows + np.diag(damping + 1e-9),
-                                                weighted.T @ self.seen[:, channel])
-        return light
-
     def _robust(self, coefficients, light):
         """Geman and McClure's weights of the texels, by the length of their residual; of sum 1."""
         length = np.linalg.norm(self.seen - self.shown(coefficients, light), axis=1)
@@ -160,15 +153,16 @@ class _Problem:
 
     def _cost(self, coefficients, light, weight):
         squares = (self.seen - self.shown(coefficients, light))**2
-        return weight @ squares.mean(1) + self.damping @ np.r_[coefficients, light.T.ravel()]**2
+        unusual = np.r_[coefficients, light.T.ravel()] - self.usual
+        return weight @ squares.mean(1) + unusual @ self.precision @ unusual
 
     def _normal_equations(self, coefficients, light, weight):
         """Matrix and right side for a step of coefficients and light, channel by channel."""
         num, width = len(coefficients), self.basis.shape[1]
         shading, albedo = self.basis @ light, self._albedo(coefficients)
         root = np.sqrt(weight / 3)[:, None]
-        matrix = np.diag(self.damping)
-        right = -self.damping * np.r_[coefficients, light.T.ravel()]
+        matrix = self.precision.copy()
+        right = self.precision @ (self.usual - np.r_[coefficients, light.T.ravel()])
         for channel in range(3):
             one = slice(channel, channel + 1)
             rows = self.directions[:, channel] * (root * shading[:, one]).astype(np.float32)
@@ -176,7 +170,7 @@ class _Problem:
             residual = (root * (self.seen[:, one] - albedo[:, one] * shading[:, one]))[:, 0]
             place = slice(num + channel * width, num + (channel + 1) * width)
             matrix[:num, :num] += rows.T @ rows
-            matrix[:num, place] = rows.T @ of_light
+            matrix[:num, place] += rows.T @ of_light
             matrix[place, :num] = matrix[:num, place].T
             matrix[place, place] += of_light.T @ of_light
             right[:num] += rows.T @ residual
@@ -202,6 +196,19 @@ def _gather(space, ids, num_components):
         means.append(space.kind.scale * mean[local])
         directions.append(space.kind.scale * block[local])
     return np.concatenate(means), np.concatenate(directions)
+
+
+def _prior(num, basis):
+    """What is usual of num coefficients and the light, channel by channel, and the inverse of its covariance."""
+    width, unit = basis.shape[1], basis[0, 0]
+    usual, precision = np.zeros(num + 3 * width), np.eye(num + 3 * width)
+    precision[num:] /= DIRECTED_STD**2
+    everywhere = num + width * np.arange(3)
+    usual[everywhere] = USUAL_LIGHT / unit
+    of_mean = np.full((3, 3), 1 / 3)
+    precision[np.ix_(everywhere, everywhere)] = unit**2 * (
+        of_mean / (3 * LIGHT_STD**2) + (np.eye(3) - of_mean) / TINT_STD**2)
+    return usual, precision
 
 
 def _light_basis(normals, count):
