@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from build_texture_from_image import find_fits, load_scale
+from build_texture_from_image import load_scale, scale_beside
 from utils.cli import (
     ROOT,
     existing_file,
@@ -132,8 +132,11 @@ def sample(args):
 
 def fit_photo(args):
     """Fits the texture space to a photo on its mesh and writes everything; returns the path of the picture."""
-    (img_path,), (mesh_path,), (scale_path,) = find_fits(*([path] if path else None for path in (
-        args.fit, args.target_mesh, args.target_scale)))
+    if args.fit:
+        img_path, mesh_path = args.fit, args.target_mesh
+        scale_path = args.target_scale or scale_beside(mesh_path)
+    else:
+        img_path, mesh_path, scale_path = (find_target(None, asset) for asset in ('photo', 'photo_mesh', 'photo_scale'))
     image, mesh = read_image(img_path), Mesh(filename=mesh_path)
     scale = load_scale(scale_path, len(image))
     embedded = (len(mesh.v), len(mesh.f)) == EMBEDDED_SIZE

@@ -67,7 +67,9 @@ def test_every_script_has_a_section_and_commands():
 
 
 def test_commands_write_what_the_readme_names(written):
-    sample, templates, fit, photo = COMMANDS
+    (sample, templates), (fit, photo), (textures, fitted) = (
+        [line for line in COMMANDS if shlex.split(line)[1] == script]
+        for script in ('sample_FLAME.py', 'fit_2D_landmarks.py', 'sample_texture.py'))
     assert {path.name for path in written[sample]} == {
         'samples.png', *(f'FLAME_sample_0{i}{end}' for i in (1, 2, 3) for end in ('.ply', '_params.npz'))}
     assert {path.name for path in written[templates]} == {
@@ -75,8 +77,14 @@ def test_commands_write_what_the_readme_names(written):
     endings = ('.obj', '_scale.npy', '_params.npz', '_fit.png')
     assert {path.name for path in written[fit]} == {f'synthetic_photo{end}' for end in endings}
     assert {path.name for path in written[photo]} == {f'photo{end}' for end in endings}
+    endings = ('.obj', '.mtl', '.png', '_params.npz')
+    assert {path.name for path in written[textures] if path.parent.name == 'texture_samples'} == {
+        'textures.png', *(f'tex_sample_0{i}{end}' for i in (1, 2, 3) for end in endings)}
+    endings += ('_mask.png', '_views.png', '_albedo.png')
+    assert {path.name for path in written[fitted] if path.parent.name == 'texture_fits'} == {
+        f'tex_fit_synthetic_photo{end}' for end in endings}
     assert {path.parent.name for line in COMMANDS for path in written[line]} == {
-        'FLAME_samples', 'VOCA_templates', 'results', 'fits'}
+        'FLAME_samples', 'VOCA_templates', 'results', 'fits', 'texture_samples', 'texture_fits', 'data'}
 
 
 def test_the_table_of_parameters_names_every_key(written):

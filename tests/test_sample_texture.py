@@ -267,7 +267,7 @@ def test_the_fit_tells_dark_skin_from_little_light():
     mesh = Mesh(filename=synthetic_path('photo_mesh'))
     table = find_texture_data(None, mesh, space.size, ROOT)
     painter, covered = texture_painter(head, space.size)
-    for traits in random_traits(seed=7, count=4):                                   # people the space is not made of
+    for traits in random_traits(seed=7, count=2):                                   # people the space is not made of
         photo = draw_portrait(head, mesh.v, paint_texture(head, 256, traits))
         fit, _, _ = fit_projection(space, project_texels(photo, mesh, SCALE, table), mesh, table)
         found, truth = space.texture(fit.coefficients)[covered], 255 * painter.paint(traits)[:, ::-1]
