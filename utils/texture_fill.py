@@ -61,7 +61,8 @@ def mirror_places(table, vertices, faces):
     ends = _links(ft, len(vt))
     _, island = connected_components(coo_matrix((np.ones(len(ends[0])), ends), (len(vt), len(vt))), directed=False)
     used = np.unique(ft)
-    centres = np.array([np.median(vt[used[island[used] == k]], axis=0) for k in np.unique(island[used])])
+    names, island[used] = np.unique(island[used], return_inverse=True)
+    centres = np.array([np.median(vt[used[island[used] == k]], axis=0) for k in range(len(names))])
     turned = centres * [-1, 1] + [vt[used, 0].min() + vt[used, 0].max(), 0]
     opposite = centres[np.linalg.norm(turned[:, None] - centres, axis=2).argmin(1)]
     own = island[ft[texel_faces(table, faces), 0]]
