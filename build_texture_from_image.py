@@ -7,7 +7,7 @@ In:  a photo, the mesh fitted to it, and the scale of its camera (_params.npz or
 Out: NAME.obj, NAME.mtl   the head in metres with texture coordinates, and its material
      NAME.png             the texture
      NAME_mask.png        how well the photos saw each texel: white well, black not at all
-     NAME_views.png       the head from the front, three-quarters and the side
+     NAME_views.png       the head from the front, and from three-quarters and the side to both sides
 Edit: what is done with a photo is in main; how well a texel is seen is decided in utils/project_on_mesh.py, and what is
 done where it is not, in utils/texture_fill.py.
 """

@@ -42,7 +42,7 @@ def texture_fit(out, source_img, mesh, scale, table):
 
 
 def write_textured_mesh(out, mesh, table, texture, mask):
-    """Writes out.obj, .mtl and .png, out_mask.png, and out_views.png: from the front, three-quarters and the side."""
+    """Writes out.obj, .mtl and .png, out_mask.png, and out_views.png: the head from five sides."""
     textured = Mesh(mesh.v, mesh.f, vt=table['vt'], ft=table['ft'])
     write_image(out + '.png', texture)
     write_image(out + '_mask.png', mask)

@@ -13,7 +13,8 @@ from utils.rasterizer import rasterize
 from utils.render_mesh import vertex_normals
 from utils.texture_mapping import blend_corners, check_table, interpolate, sample_image, texel_image
 
-PIECE = 1 << 15                         # texels worked on at once
+PIECE = 1 << 14                         # texels worked on at once
+COLOUR = np.dtype('V12')                # three float32 that are moved as one, which is faster
 DEPTH_SIZE = 640                        # pixels of the depth picture along the mesh's longer side, the unit of depths
 BIAS = 0.5                              # how far behind the depth picture a texel may lie, beside its slope
 STEEPEST = 8.0                          # slope that is still allowed for
@@ -100,11 +101,11 @@ def _nearest_facing(source_img, target_mesh, target_scale, texture_data):
     points, normals = _checked_view(source_img, target_mesh, target_scale, texture_data)
     height, width = source_img.shape[:2]
     axes = [np.ascontiguousarray(axis, np.float64) for axis in (*np.asarray(target_mesh.v)[:, :2].T, normals[:, 2])]
-    pixels = source_img.reshape(-1, 3).astype(np.float32)
+    pixels = source_img.reshape(-1, 3).astype(np.float32).view(COLOUR).ravel()
     ids, vertices, b_coords = (texture_data[key] for key in (
         'valid_pixel_ids', 'valid_pixel_3d_faces', 'valid_pixel_b_coords'))
     size = texture_data['img_size']
-    texture = np.zeros((size * size, 3), np.float32)
+    texture = np.zeros(size * size, COLOUR)
     for start in range(0, len(ids), PIECE):
         piece = slice(start, start + PIECE)
         kept = np.flatnonzero(blend_corners(axes[2], vertices[piece], b_coords[piece]) >= 0)
@@ -113,8 +114,8 @@ def _nearest_facing(source_img, target_mesh, target_scale, texture_data):
         y = height - np.rint(target_scale * blend_corners(axes[1], corners, bary))
         inside = np.flatnonzero((x >= 0) & (x < width) & (y >= 0) & (y < height))
         pixel = (y[inside] * width + x[inside]).astype(np.int64)
-        texture[ids[piece][kept[inside]]] = np.take(pixels, pixel, axis=0)
-    return texture.reshape(size, size, 3).swapaxes(0, 1)
+        texture[ids[piece][kept[inside]]] = np.take(pixels, pixel)
+    return texture.view(np.float32).reshape(size, size, 3).swapaxes(0, 1)
 
 
 def _checked_view(source_img, mesh, scale, texture_data):

@@ -83,8 +83,10 @@ def draw_textured(points, faces, vt, ft, texture, height, width):
     return _draw(_Textured(points, faces, np.asarray(vt)[ft], texture), points, faces, height, width)
 
 
-def render_views(mesh, texture, height=400, width=320, angles=(0, 45, 90)):
-    """A picture of a textured mesh (v, f, vt, ft) turned by angles in degrees, to the viewer's right: BGR uint8."""
+def render_views(mesh, texture, height=360, width=280, angles=(-90, -45, 0, 45, 90)):
+    """A picture of a textured mesh (v, f, vt, ft) from several sides, BGR uint8: turned about the vertical by angles in
+    degrees, its front to the right of the picture where they are positive.
+    """
     views = []
     frame = np.array([mesh.v.min(0), mesh.v.max(0)])
     reach = np.ptp(frame, axis=0).max() / 2

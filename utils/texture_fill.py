@@ -13,6 +13,8 @@ from utils.files import InputError
 from utils.texture_mapping import interpolate, sample_texture, texel_faces, texel_image, texel_uv
 
 STIFFNESS = 100.0                       # of vertices to what is seen of them, against their edges
+TURNS = [np.array([[x, 0], [0, y]]) for x, y in ((-1, 1), (1, 1), (1, -1), (-1, -1))]     # the first: left to right
+TURNS += [np.array([[0, x], [y, 0]]) for x, y in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
 MOST_STEPS, TOLERANCE = 2000, 0.02      # of the solver; grey levels by which a step moves the solution
 DRIFT = 1e-4                            # of vertices to the mean of all, where nothing near is seen
 LARGEST_ASYMMETRY = 0.2                 # part of the mesh's spread by which its mirror image may be off
@@ -52,21 +54,25 @@ def mirror_places(table, vertices, faces):
     """Texture coordinates [K, 2] of the places opposite to the texels: each island of the layout is laid, turned over,
     on the one at the other side (the face on itself).
 
-    Raises InputError unless the mesh (vertices [V, 3], faces [F, 3]) at these places is the mirror image of the mesh at
-    the texels, in the rough.
+    Raises InputError unless the mesh (vertices [V, 3], faces [F, 3]) on the largest island is its own mirror image, in
+    the rough, when that is turned over left to right. Smaller ones, as those of the eyes, may lie at another angle.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-    vt, ft = table['vt'], table['ft'].astype(np.int64)
-    ends = _links(ft, len(vt))
-    _, island = connected_components(coo_matrix((np.ones(len(ends[0])), ends), (len(vt), len(vt))), directed=False)
-    used = np.unique(ft)
-    centres = np.array([np.median(vt[used[island[used] == k]], axis=0) for k in np.unique(island[used])])
-    turned = centres * [-1, 1] + [vt[used, 0].min() + vt[used, 0].max(), 0]
-    opposite = centres[np.linalg.norm(turned[:, None] - centres, axis=2).argmin(1)]
-    own = island[ft[texel_faces(table, faces), 0]]
-    places = (texel_uv(table) - centres[own]) * [-1, 1] + opposite[own]
-    _check_mirror(table, vertices, places)
+    own, centres, opposite = _islands(table, faces)
+    uv, points = texel_uv(table), interpolate(table, np.column_stack([vertices, np.ones(len(vertices))]))
+    image, places = texel_image(table, points), np.empty_like(uv)
+    order = np.argsort(-np.bincount(own))
+    linear = shift = None
+    for island in order:
+        texels = np.flatnonzero(own == island)
+        some = texels[::max(1, len(texels) // 2000)]
+        turned = [(uv - centres[island]) @ turn + opposite[island] for turn in TURNS]
+        if linear is None:
+            linear, shift = _reflection(points[some], sample_texture(image, turned[0][some]))
+            places[texels] = turned[0][texels]
+            continue
+        expected = points[some, :3] @ linear + shift
+        distances = [_distance(expected, sample_texture(image, place[some])) for place in turned]
+        places[texels] = turned[int(np.argmin(distances))][texels]
     return places
 
 
@@ -133,16 +139,38 @@ def fill_gaps(image, covered):
     return np.where(covered[..., None], image, filled)
 
 
-def _check_mirror(table, vertices, places):
-    """Looks at some texels: whether the mesh at the places opposite is an affine image of it that is turned over."""
-    points = interpolate(table, np.column_stack([vertices, np.ones(len(vertices))]))
-    some = slice(None, None, max(1, len(points) // 5000))
-    opposite = sample_texture(texel_image(table, points), places[some])
+def _islands(table, faces):
+    """The island of every texel [K]; of every island its centre and that of the one at the other side, [n, 2]."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    vt, ft = table['vt'], table['ft'].astype(np.int64)
+    ends = _links(ft, len(vt))
+    _, island = connected_components(coo_matrix((np.ones(len(ends[0])), ends), (len(vt), len(vt))), directed=False)
+    used = np.unique(ft)
+    names, island[used] = np.unique(island[used], return_inverse=True)
+    centres = np.array([np.median(vt[used[island[used] == k]], axis=0) for k in range(len(names))])
+    turned = centres * [-1, 1] + [vt[used, 0].min() + vt[used, 0].max(), 0]
+    opposite = centres[np.linalg.norm(turned[:, None] - centres, axis=2).argmin(1)]
+    return island[ft[texel_faces(table, faces), 0]], centres, opposite
+
+
+def _reflection(points, opposite):
+    """The affine map (linear [3, 3], shift [3]) from points [n, 4] to those opposite [n, 4]; the fourth coordinate is 1
+    where there is a point. InputError where it is no reflection.
+    """
     found = opposite[:, 3] > 0.99
-    linear, rest = fit_affine(points[some][found, :3], opposite[found, :3]) if found.any() else (np.eye(3), 1)
-    if found.mean() < 0.9 or rest > LARGEST_ASYMMETRY or np.linalg.det(linear) >= 0:
-        raise InputError('--fill mirror: the texture layout is not its own mirror image, left to right; '
-                         'use another fill')
+    if found.mean() > 0.9:
+        one, other = points[found, :3], opposite[found, :3]
+        linear, rest = fit_affine(one, other)
+        if rest < LARGEST_ASYMMETRY and np.linalg.det(linear) < 0:
+            return linear, other.mean(0) - one.mean(0) @ linear
+    raise InputError('--fill mirror: the texture layout is not its own mirror image, left to right; use another fill')
+
+
+def _distance(expected, found):
+    """How far points found [n, 4] are from those expected [n, 3], on the whole; where there is none counts as far."""
+    missed = np.linalg.norm(np.ptp(expected, axis=0)) * (1 - found[:, 3])
+    return np.mean(np.linalg.norm(found[:, :3] - expected * found[:, 3:], axis=1) + missed)
 
 
 def _links(faces, count):
