@@ -15,17 +15,18 @@ from utils.render_mesh import vertex_normals
 from utils.texture_fill import complete, fill_gaps
 from utils.texture_mapping import interpolate, sample_texture, texel_image, texel_uv
 
-PRIOR = 5e-6                # weight of what follows against the mean squared residual (white is 1):
-# coefficients, standard deviation 1; the light from everywhere, by which albedo is multiplied on average, and how its
-# channels differ; light that depends on the direction. What a dark or red face is due to is decided by these alone.
+# What is usual, in standard deviations: coefficients (1); the light from everywhere, by which albedo is multiplied on
+# average; how far its channels differ; light that depends on the direction. Whether a face is dark or red for its skin
+# or for the light is decided by these alone.
 USUAL_LIGHT, LIGHT_STD, TINT_STD, DIRECTED_STD = 0.85, 0.15, 0.05, 0.4
+PRIOR = 5e-6                # weight of one standard deviation squared against the mean squared residual (white is 1)
 MAX_TEXELS = 10000          # so many seen texels, evenly chosen, decide
-MAX_STEPS, TOLERANCE = 30, 0.01         # the last step is shorter than this, in standard deviations
+MAX_STEPS, TOLERANCE = 30, 0.01             # the last step changes nothing by more than this
 OUTLIER = 3.0               # residuals this many standard deviations long count a quarter
 
 
 class TextureFit(NamedTuple):
-    """coefficients [k]; light [9, 3], or [1, 3] without normals; rms: how far seen texels are from it, grey levels"""
+    """coefficients [k]; light [9, 3] ([1, 3] without normals); rms of what remains on seen texels, in grey levels."""
     coefficients: np.ndarray
     light: np.ndarray
     rms: float
