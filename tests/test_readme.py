@@ -68,7 +68,9 @@ def test_every_script_has_a_section_and_commands():
 
 
 def test_commands_write_what_the_readme_names(written):
-    sample, templates, fit, photo, texture, own_texture = COMMANDS
+    (sample, templates), (fit, photo), (texture, own_texture), (textures, fitted) = (
+        [line for line in COMMANDS if shlex.split(line)[1] == script] for script in (
+            'sample_FLAME.py', 'fit_2D_landmarks.py', 'build_texture_from_image.py', 'sample_texture.py'))
     assert {path.name for path in written[sample]} == {
         'samples.png', *(f'FLAME_sample_0{i}{end}' for i in (1, 2, 3) for end in ('.ply', '_params.npz'))}
     assert {path.name for path in written[templates]} == {
@@ -79,8 +81,14 @@ def test_commands_write_what_the_readme_names(written):
     textured = {'.mtl', '.png', '_mask.png', '_views.png'}
     assert {path.name for path in written[texture]} == {f'synthetic_photo{end}' for end in textured}
     assert {path.name for path in written[own_texture]} == {f'photo{end}' for end in textured | {'.obj'}}
+    endings = ('.obj', '.mtl', '.png', '_params.npz')
+    assert {path.name for path in written[textures] if path.parent.name == 'texture_samples'} == {
+        'textures.png', *(f'tex_sample_0{i}{end}' for i in (1, 2, 3) for end in endings)}
+    endings += ('_mask.png', '_views.png', '_albedo.png')
+    assert {path.name for path in written[fitted] if path.parent.name == 'texture_fits'} == {
+        f'tex_fit_synthetic_photo{end}' for end in endings}
     assert {path.parent.name for line in COMMANDS for path in written[line]} == {
-        'FLAME_samples', 'VOCA_templates', 'results', 'fits', 'textured'}
+        'FLAME_samples', 'VOCA_templates', 'results', 'fits', 'textured', 'texture_samples', 'texture_fits', 'data'}
 
 
 def test_the_table_of_parameters_names_every_key(written):

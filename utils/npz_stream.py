@@ -8,7 +8,7 @@ from numpy.lib import format as npy
 
 from utils.files import InputError
 
-BLOCK = 2 << 20             # numbers read at once
+BLOCK = 1 << 20             # numbers read at once
 BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError)
 
 

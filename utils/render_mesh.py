@@ -142,9 +142,25 @@ def contact_sheet(images, columns, labels=None):
 def render_heads(vertices, f, labels, height=400, width=300):
     """A contact sheet of heads with the same faces, each vertices [V, 3], from the front and to the same scale."""
     frame = np.min([v.min(0) for v in vertices], axis=0), np.max([v.max(0) for v in vertices], axis=0)
-    rows = -(-len(vertices) // max(5, int(np.sqrt(len(vertices)))))
     images = [render_mesh(Mesh(v, f), height, width, frame) for v in vertices]
-    return contact_sheet(images, -(-len(images) // rows), labels)
+    return contact_sheet(images, columns_of(len(images)), labels)
+
+
+def render_textures(mesh, textures, labels, height=400, width=300):
+    """A contact sheet of a mesh (v, f, vt, ft) in each of the textures, BGR uint8 [N, N, 3], lit from the front."""
+    points = front_points(mesh.v, height, width)
+    light, _ = draw_mesh(points, mesh.f, height, width, colour=(1, 1, 1))
+    images = []
+    for texture in textures:
+        bgr, alpha = draw_textured(points, mesh.f, mesh.vt, mesh.ft, texture, height, width)
+        images.append(overlay(np.full((height, width, 3), 255, np.uint8), bgr * light, alpha))
+    return contact_sheet(images, columns_of(len(images)), labels)
+
+
+def columns_of(count):
+    """How many of so many pictures stand beside each other on a sheet."""
+    rows = -(-count // max(5, int(np.sqrt(count))))
+    return -(-count // rows)
 
 
 class _Surface:

@@ -11,11 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.files import InputError
+from utils.render_mesh import vertex_normals
+from utils.texture_fill import complete, fill_gaps
+from utils.texture_mapping import interpolate, sample_texture, texel_image, texel_uv
 
-PRIOR = 2e-5                # of the sum of squared coefficients, against the mean squared residual (white is 1)
-LIGHT_PRIOR = 1e-4          # of the squared light that depends on the direction
+PRIOR = 5e-6                # weight of what follows against the mean squared residual (white is 1):
+# coefficients, standard deviation 1; the light from everywhere, by which albedo is multiplied on average, and how its
+# channels differ; light that depends on the direction. What a dark or red face is due to is decided by these alone.
+USUAL_LIGHT, LIGHT_STD, TINT_STD, DIRECTED_STD = 0.85, 0.15, 0.05, 0.4
 MAX_TEXELS = 20000          # so many seen texels, evenly chosen, decide
-MAX_STEPS, TOLERANCE = 30, 1e-3                  # steps end when none is longer than this
+MAX_STEPS, TOLERANCE = 30, 0.01         # the last step is shorter than this, in standard deviations
 OUTLIER = 3.0               # residuals this many standard deviations long count a quarter
 
 
@@ -27,14 +32,15 @@ class TextureFit(NamedTuple):
 
 
 def spherical_harmonics(normals):
-    """The nine real spherical harmonics [..., 9] up to degree two of unit normals [..., 3]."""
-    x, y, z = np.moveaxis(np.asarray(normals), -1, 0)
+    """The nine real spherical harmonics [..., 9] up to degree two of normals [..., 3], of any length."""
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    x, y, z = np.moveaxis(normals / np.maximum(length, 1e-9), -1, 0)
     return np.stack([0.282095 * np.ones_like(x), 0.488603 * y, 0.488603 * z, 0.488603 * x,
                      1.092548 * x * y, 1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z,
                      0.546274 * (x * x - y * y)], axis=-1)
 
 
-def fit_texture(space, texture, weights, normals=None, num_components=None, prior=PRIOR, light_prior=LIGHT_PRIOR):
+def fit_texture(space, texture, weights, normals=None, num_components=None, prior=PRIOR):
     """Finds the space's coefficients and the light that best explain what is seen of a texture, as a TextureFit.
 
     texture [S, S, 3] from 0 to 255, weights [S, S] (0: not seen, 1: seen well) and normals [S, S, 3] of the texels, all
@@ -45,11 +51,28 @@ def fit_texture(space, texture, weights, normals=None, num_components=None, prio
     seen = space.kind.scale * space.from_pixels(texture.reshape(-1, 3)[ids])
     mean, directions = _gather(space, ids, num_components)
     basis = _light_basis(None if normals is None else normals.reshape(-1, 3)[ids], len(ids))
-    damping = np.r_[np.full(directions.shape[2], prior), np.tile(np.arange(basis.shape[1]) > 0, 3) * light_prior]
-    problem = _Problem(seen, weight, mean, directions, basis, damping)
+    usual, precision = _prior(directions.shape[2], basis)
+    problem = _Problem(seen, weight, mean, directions, basis, usual, prior * precision)
     coefficients, light = problem.solve()
     residuals = space.to_pixels(problem.shown(coefficients, light) / space.kind.scale) - texture.reshape(-1, 3)[ids]
     return TextureFit(coefficients, light, float(np.sqrt(np.average((residuals**2).mean(1), weights=weight))))
+
+
+def fit_projection(space, projection, mesh, table, num_components=None):
+    """Fits a texture space to what a photo says of the texels (project_texels) of a mesh.
+
+    Returns the TextureFit; the texture, BGR uint8 [S, S, 3]: the photo's, completed by the space's lit and brought to
+    its tone; and a mask, uint8 [S, S], 255 where the photo saw it well.
+    """
+    normals = interpolate(table, vertex_normals(mesh.v, mesh.f))
+    texture, weights, normals = (texel_image(table, np.asarray(values, np.float32)) for values in (
+        projection.colours, projection.weights, normals))
+    fit = fit_texture(space, texture, weights, normals, num_components)
+    lit = sample_texture(lit_texture(space, fit, weights, normals), texel_uv(table))
+    colours = complete(projection.colours, projection.weights, lit, table, mesh.f)
+    covered = texel_image(table, np.ones(len(colours), bool))
+    whole = fill_gaps(texel_image(table, colours.astype(np.float32)), covered)
+    return fit, np.rint(whole).astype(np.uint8), np.rint(255 * weights).astype(np.uint8)
 
 
 def complete_texture(space, texture, weights, normals=None):
@@ -68,13 +91,13 @@ def complete_texture(space, texture, weights, normals=None):
 def lit_texture(space, fit, weights, normals=None):
     """The fitted texture under the fitted light [S, S, 3], float32 from 0 to 255, at the space's size.
 
-    The light of texels that are not seen stays within what it is on seen ones, weights [S, S] > 0.5 or the best there
-    are: what nothing was learnt about is neither darker nor brighter.
+    The light of texels that are not seen stays within what it is on seen ones, weights [S, S] > 0: what nothing was
+    learnt about is neither darker nor brighter.
     """
     count = space.size**2
     shading = _light_basis(None if normals is None else normals.reshape(-1, 3), count) @ fit.light
-    known = shading[weights.ravel() >= min(0.5, weights.max())]
-    shading = np.clip(shading, *np.percentile(known, (2, 98), axis=0)).astype(np.float32)
+    bounds = np.percentile(shading[np.ravel(weights) > 0], (1, 99), axis=0)
+    shading = np.clip(shading, *bounds).astype(np.float32)
     colours = space.from_pixels(space.texture(fit.coefficients))
     return space.to_pixels(colours * shading.reshape(colours.shape))
 
@@ -90,14 +113,14 @@ def blend(texture, weights, other):
 class _Problem:
     """Weighted least squares of seen [n, 3] against (mean + directions @ coefficients) * (basis @ light)."""
 
-    def __init__(self, seen, weight, mean, directions, basis, damping):
+    def __init__(self, seen, weight, mean, directions, basis, usual, precision):
         self.seen, self.weight, self.mean, self.directions = seen, weight, mean, directions
-        self.basis, self.damping = basis, damping
+        self.basis, self.usual, self.precision = basis, usual, precision
 
     def solve(self):
-        """Coefficients [k] and light [B, 3]; starts with the mean texture and the light that suits it."""
-        coefficients = np.zeros(self.directions.shape[2])
-        light = self._light_of(self.mean)
+        """Coefficients [k] and light [B, 3]; starts with the usual ones."""
+        num = self.directions.shape[2]
+        coefficients, light = self.usual[:num], self.usual[num:].reshape(3, -1).T
         for _ in range(MAX_STEPS):
             weight = self._robust(coefficients, light)
             step = np.linalg.solve(*self._normal_equations(coefficients, light, weight))
@@ -121,15 +144,6 @@ class _Problem:
     def _albedo(self, coefficients):
         return self.mean + self.directions @ coefficients.astype(np.float32)
 
-    def _light_of(self, albedo):
-        light = np.empty((self.basis.shape[1], 3))
-        for channel, damping in enumerate(np.split(self.damping[self.directions.shape[2]:], 3)):
-            rows = self.basis * albedo[:, channel, None]
-            weighted = rows * self.weight[:, None]
-            light[:, channel] = np.linalg.solve(weighted.T @ rows + np.diag(damping + 1e-9),
-                                                weighted.T @ self.seen[:, channel])
-        return light
-
     def _robust(self, coefficients, light):
         """Geman and McClure's weights of the texels, by the length of their residual; of sum 1."""
         length = np.linalg.norm(self.seen - self.shown(coefficients, light), axis=1)
@@ -139,15 +153,16 @@ class _Problem:
 
     def _cost(self, coefficients, light, weight):
         squares = (self.seen - self.shown(coefficients, light))**2
-        return weight @ squares.mean(1) + self.damping @ np.r_[coefficients, light.T.ravel()]**2
+        unusual = np.r_[coefficients, light.T.ravel()] - self.usual
+        return weight @ squares.mean(1) + unusual @ self.precision @ unusual
 
     def _normal_equations(self, coefficients, light, weight):
         """Matrix and right side for a step of coefficients and light, channel by channel."""
         num, width = len(coefficients), self.basis.shape[1]
         shading, albedo = self.basis @ light, self._albedo(coefficients)
         root = np.sqrt(weight / 3)[:, None]
-        matrix = np.diag(self.damping)
-        right = -self.damping * np.r_[coefficients, light.T.ravel()]
+        matrix = self.precision.copy()
+        right = self.precision @ (self.usual - np.r_[coefficients, light.T.ravel()])
         for channel in range(3):
             one = slice(channel, channel + 1)
             rows = self.directions[:, channel] * (root * shading[:, one]).astype(np.float32)
@@ -155,7 +170,7 @@ class _Problem:
             residual = (root * (self.seen[:, one] - albedo[:, one] * shading[:, one]))[:, 0]
             place = slice(num + channel * width, num + (channel + 1) * width)
             matrix[:num, :num] += rows.T @ rows
-            matrix[:num, place] = rows.T @ of_light
+            matrix[:num, place] += rows.T @ of_light
             matrix[place, :num] = matrix[:num, place].T
             matrix[place, place] += of_light.T @ of_light
             right[:num] += rows.T @ residual
@@ -183,6 +198,19 @@ def _gather(space, ids, num_components):
     return np.concatenate(means), np.concatenate(directions)
 
 
+def _prior(num, basis):
+    """What is usual of num coefficients and the light, channel by channel, and the inverse of its covariance."""
+    width, unit = basis.shape[1], basis[0, 0]
+    usual, precision = np.zeros(num + 3 * width), np.eye(num + 3 * width)
+    precision[num:] /= DIRECTED_STD**2
+    everywhere = num + width * np.arange(3)
+    usual[everywhere] = USUAL_LIGHT / unit
+    of_mean = np.full((3, 3), 1 / 3)
+    precision[np.ix_(everywhere, everywhere)] = unit**2 * (
+        of_mean / (3 * LIGHT_STD**2) + (np.eye(3) - of_mean) / TINT_STD**2)
+    return usual, precision
+
+
 def _light_basis(normals, count):
     return np.ones((count, 1)) if normals is None else spherical_harmonics(normals)
 
@@ -196,7 +224,4 @@ def _at_size(size, texture, weights, normals):
         return cv2.resize(np.asarray(image, np.float32), (size, size), interpolation=cv2.INTER_AREA)
     small = resized(weights)
     texture = resized(texture * weights[..., None]) / np.maximum(small, 1e-6)[..., None]
-    if normals is not None:
-        normals = resized(normals)
-        normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
-    return texture, small, normals
+    return texture, small, None if normals is None else resized(normals)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.files import InputError
+from utils.files import InputError, write_beside
 from utils.npz_stream import NpzFile
 
 
@@ -46,6 +46,12 @@ def load_texture_space(path, specular=True):
                                                                           directions=kind.directions[:1]))
     expected = ', or '.join(' '.join(kind.means + kind.directions) for kind in KINDS)
     raise InputError(f'{path}: has {", ".join(file.headers) or "no arrays"}; expected a texture space: {expected}')
+
+
+def save_coefficients(path, coefficients, name, sha256, **extras):
+    """Writes coefficients [1, K], name and SHA-256 of their texture space, and extras (numbers, arrays) as .npz."""
+    with write_beside(path) as temporary, open(temporary, 'wb') as file:
+        np.savez(file, tex=coefficients, texture_name=name, texture_sha256=sha256, **extras)
 
 
 class TextureSpace:
