@@ -33,7 +33,7 @@ def clone(tmp_path_factory):
     for name in ('models', 'data'):
         shutil.copytree(os.path.join(ROOT, name), clone / name,
                         ignore=lambda _, names: [name for name in names if 'synthetic_' not in name])
-    for asset in ('model', 'embedding', 'uv', 'photo_mesh'):
+    for asset in ('model', 'embedding', 'uv', 'photo_mesh', 'texture_space'):
         synthetic_path(asset, clone)
     shutil.copy(synthetic_path('photo', clone), clone / 'photo.png')
     shutil.copy(synthetic_path('photo_landmarks', clone), clone / 'photo_lmks.npy')
@@ -88,7 +88,7 @@ def test_commands_write_what_the_readme_names(written):
     assert {path.name for path in written[fitted] if path.parent.name == 'texture_fits'} == {
         f'tex_fit_synthetic_photo{end}' for end in endings}
     assert {path.parent.name for line in COMMANDS for path in written[line]} == {
-        'FLAME_samples', 'VOCA_templates', 'results', 'fits', 'textured', 'texture_samples', 'texture_fits', 'data'}
+        'FLAME_samples', 'VOCA_templates', 'results', 'fits', 'textured', 'texture_samples', 'texture_fits'}
 
 
 def test_the_table_of_parameters_names_every_key(written):
