@@ -134,7 +134,7 @@ if __name__ == '__main__':
     parser.add_argument('--fill', choices=FILLS, default='inpaint',
                         help='what the photo did not see (default: %(default)s)')
     parser.add_argument('--texture_fname', type=existing_file,
-                        help='texture space of --fill mean and space (default: FLAME\'s in ./data, or the embedded '
+                        help='texture space of the fills mean and space (default: FLAME\'s in ./data, or the embedded '
                              'head\'s)')
     parser.add_argument('--method', choices=['bilinear', 'nearest'], default='bilinear',
                         help='how a texel takes its colour from the photo (default: %(default)s)')
