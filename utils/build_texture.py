@@ -32,13 +32,14 @@ def build_texture(images, meshes, scales, table, method='bilinear', visibility='
     return np.rint(texture).astype(np.uint8), texel_image(table, np.rint(255 * weights).astype(np.uint8))
 
 
-def texture_fit(out, source_img, mesh, scale, table):
+def texture_fit(out, source_img, mesh, scale, table, inputs=()):
     """Textures a fitted mesh with its photo, by the defaults of build_texture_from_image.py, and writes it.
 
-    out: path of the results without suffix. Returns the paths that write_textured_mesh has written.
+    out: path of the results without suffix, with _textured after it where one of `inputs`, paths, would be overwritten.
+    Returns the paths that write_textured_mesh has written.
     """
     texture, mask = build_texture([source_img], [mesh], [scale], table)
-    return write_textured_mesh(out, mesh, table, texture, mask)
+    return write_textured_mesh(free_name(out, inputs), mesh, table, texture, mask)
 
 
 def write_textured_mesh(out, mesh, table, texture, mask):
