@@ -222,7 +222,19 @@ def test_a_scale_that_puts_the_face_outside_the_photo_is_refused():
 
 
 def test_a_table_of_another_mesh_is_refused():
-    mesh, image = crumpled(0, False)
-    table = find_texture_data(None, Mesh(filename=synthetic_path('photo_mesh')), 32)
+    (mesh, image), embedded = crumpled(0, False), Mesh(filename=synthetic_path('photo_mesh'))
     with pytest.raises(InputError, match='the texel table: belongs to a model of 14814 faces'):
+        compute_texture_map(image, mesh, 1.0, find_texture_data(None, embedded, 32))
+    with pytest.raises(InputError, match=f'belongs to a model of {len(mesh.f)} faces, not to .*the embedded head'):
+        compute_texture_map(image, embedded, 1.0, table_of(mesh, 32))
+
+
+def test_arrays_that_are_no_photo_or_no_mesh_are_refused():
+    mesh, image = crumpled(0, False)
+    table = table_of(mesh, 8)
+    for wrong in (image[..., 0], np.dstack([image, image[..., :1]]), image[None]):
+        with pytest.raises(InputError, match=r'expected \[height, width, 3\]'):
+            compute_texture_map(wrong, mesh, 1.0, table)
+    mesh.v[3] = np.nan
+    with pytest.raises(InputError, match='not finite'):
         compute_texture_map(image, mesh, 1.0, table)

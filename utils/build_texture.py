@@ -69,12 +69,12 @@ def _filled(fill, colours, weights, table, mesh, space):
         return inpaint(colours, weights, table, mesh.f)
     if fill == 'mirror':
         return inpaint(*add_mirrored(colours, weights, table, mesh.v, mesh.f), table, mesh.f)
-    check_space(space, table)
+    _check_space(space, table)
     guess = space.mean if fill == 'mean' else _suiting(space, colours, weights, table, mesh)
     return complete(colours, weights, sample_texture(guess, texel_uv(table)), table, mesh.f)
 
 
-def check_space(space, table):
+def _check_space(space, table):
     """Raises InputError unless a texture space has the layout of a table; BFM's, which brings none, is let through."""
     if space.ft is not None and not (np.array_equal(space.ft, table['ft']) and
                                      np.allclose(space.vt[:, :2], table['vt'][:, :2], atol=1e-3)):
