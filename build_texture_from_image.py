@@ -31,13 +31,15 @@ def main(args):
     images, meshes = [read_image(path) for path in image_paths], [Mesh(filename=path) for path in mesh_paths]
     scales = [load_scale(path, len(image)) for path, image in zip(scale_paths, images, strict=True)]
     for path, mesh in zip(mesh_paths, meshes, strict=True):
-        if mesh.f is None or not np.array_equal(mesh.f, meshes[0].f):
+        if mesh.f is None:
+            raise InputError(f'{path}: has no faces, expected a mesh')
+        if not np.array_equal(mesh.f, meshes[0].f):
             raise InputError(f'{path}: has other faces than {mesh_paths[0]}, expected meshes of the same topology')
+    out = out_name(args.out_path, mesh_paths, [*image_paths, *(args.texture_mapping or [])])
     table = find_texture_data(args.texture_mapping, meshes[0], args.texture_size)
     space = find_space(args.fill, args.texture_fname, meshes[0])
 
     texture, mask = build_texture(images, meshes, scales, table, args.method, args.visibility, args.fill, space)
-    out = out_name(args.out_path, mesh_paths[0], [*image_paths, *mesh_paths])
     written = write_textured_mesh(out, meshes[0], table, texture, mask)
     seen = mask[mask > 0].size / len(table['valid_pixel_ids'])
     print(f'{table["img_size"]} x {table["img_size"]} texels, {100 * seen:.0f} % of the head seen')
@@ -101,16 +103,19 @@ def find_space(fill, texture_fname, mesh):
     return load_texture_space(find_texture_space(texture_fname, 'synthetic_head' if embedded else 'FLAME'))
 
 
-def out_name(out_path, mesh_path, inputs):
+def out_name(out_path, mesh_paths, others):
     """Path of the results without suffix: in the folder out_path, or out_path itself where it is the name of an .obj.
 
-    Inputs are overwritten only by an .obj that is named; in a folder, another name is taken.
+    Inputs are overwritten only by an .obj that is named, and only meshes: InputError where another would be. In a
+    folder, another name is taken.
     """
     name, suffix = os.path.splitext(out_path)
-    if suffix.lower() == '.obj':
-        return name
-    out = os.path.join(out_path, os.path.splitext(os.path.basename(mesh_path))[0])
-    return free_name(out, inputs)
+    if suffix.lower() != '.obj':
+        out = os.path.join(out_path, os.path.splitext(os.path.basename(mesh_paths[0]))[0])
+        return free_name(out, [*mesh_paths, *others])
+    if free_name(name, others) != name:
+        raise InputError(f'--out_path {out_path}: the texture {name}.png or a file beside it would replace an input')
+    return name
 
 
 if __name__ == '__main__':

@@ -190,12 +190,20 @@ def test_inputs_are_overwritten_only_by_an_obj_that_is_named(files, tmp_path):
     mesh_alone = {**files, 'source_img': [synthetic_path('photo')]}
     script.main(arguments(inputs[1], **mesh_alone, texture_size=64))
     assert digest(inputs[1]) != before[1] and Mesh(filename=inputs[1]).texture_filepath.endswith('me.png')
+    for flags in (files, {**mesh_alone, 'texture_mapping': [os.path.join(folder, 'me_textured.obj')]}):
+        named = os.path.join(folder, 'me.obj' if flags is files else 'me_textured.obj')
+        with pytest.raises(InputError, match='would replace an input'):
+            script.main(arguments(named, **flags))
     assert free_name(str(tmp_path / 'new'), inputs) == str(tmp_path / 'new')
 
 
 def test_a_fit_is_textured_by_one_call(fit, tmp_path):
-    paths = texture_fit(str(tmp_path / 'me'), fit.image, fit.mesh, fit.scale, find_texture_data(None, fit.mesh, 64))
+    table = find_texture_data(None, fit.mesh, 64)
+    paths = texture_fit(str(tmp_path / 'me'), fit.image, fit.mesh, fit.scale, table)
     assert sorted(paths) == sorted(str(tmp_path / f'me{end}') for end in ENDS) == sorted(map(str, tmp_path.iterdir()))
+    photo = str(tmp_path / 'me.png')
+    beside = texture_fit(str(tmp_path / 'me'), fit.image, fit.mesh, fit.scale, table, inputs=[photo])
+    assert sorted(beside) == sorted(str(tmp_path / f'me_textured{end}') for end in ENDS)
 
 
 def test_pictures_of_other_kinds_give_the_same_texture(fit, tmp_path):
@@ -224,7 +232,9 @@ def test_bad_input_gets_one_line_and_exit_code_2_and_nothing_is_written(files, t
 
 
 def test_files_that_do_not_go_together_are_refused(files, tmp_path):
-    ball = tmp_path / 'ball.obj'
+    ball, cloud = tmp_path / 'ball.obj', tmp_path / 'cloud.ply'
+    cloud.write_text('ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n'
+                     'end_header\n0 0 0\n')
     Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]]).write_obj(str(ball))
     for changes, message in (
             ({'target_mesh': None}, 'go together'),
@@ -232,6 +242,7 @@ def test_files_that_do_not_go_together_are_refused(files, tmp_path):
             ({name: [path[0], path[0]] for name, path in files.items()} | {
                 'target_mesh': [files['target_mesh'][0], str(ball)]}, 'has other faces than'),
             ({'target_mesh': [str(ball)]}, 'no texture layout for a mesh of 3 vertices'),
+            ({'target_mesh': [str(cloud)]}, 'cloud.ply: has no faces'),
             ({'texture_mapping': [str(ball)]}, 'has no texture coordinates'),
             ({'texture_size': 0}, '--texture_size 0')):
         with pytest.raises(InputError, match=message):

@@ -19,13 +19,14 @@ from original_texture_loop import loop_texture_map  # noqa: E402
 
 
 def crumpled(seed, lattice, count=60):
-    """A crumpled sheet with a layout: some of it faces away, some lies outside the photo, on the lattice much between
-    two pixels.
+    """A crumpled sheet with a layout for 33 texels: some of it faces away, some lies outside the photo; on the lattice
+    vertices lie on centres of texels, and half-way between two pixels.
     """
     random = np.random.RandomState(seed)
     vt = random.uniform(0, 1, (count, 2))
+    vt = np.unique((np.floor(33 * vt) + 0.5) / 33, axis=0) if lattice else vt
     f = Delaunay(vt).simplices
-    v = random.uniform(-2, 14, (count, 3))
+    v = random.uniform(-2, 14, (len(vt), 3))
     return Mesh(np.round(2 * v) / 2 if lattice else v, f, vt=vt, ft=f), random.randint(1, 256, (11, 9, 3)).astype(
         np.uint8)
 
@@ -145,13 +146,14 @@ def test_what_lies_behind_another_part_is_not_seen_but_by_the_normal_alone():
 
 def test_weights_fall_smoothly_beside_what_is_in_front_and_to_the_photos_border_and_where_the_surface_turns_away():
     mesh = joined(sheet(0.0, high=(100, 100)), sheet(30.0, (40, 40), (60, 60)))
-    table = table_of(mesh, 200)
+    table = table_of(mesh, 400)
     weights = project_texels(np.zeros((100, 100, 3), np.uint8), mesh, 1.0, table).weights
     place = interpolate(table, mesh.v)
-    row = (place[:, 2] < 1) & (np.abs(place[:, 1] - 50) < 0.5)
+    row = (place[:, 2] < 1) & (np.abs(place[:, 1] - 50) < 0.25)
     order = np.argsort(place[row, 0])
     along, x = weights[row][order], place[row, 0][order]
     assert along[0] < 0.5 and along[(x > 10) & (x < 35)].min() > 0.999 and not along[(x > 41) & (x < 59)].any()
+    assert (along[(x > 39.2) & (x < 39.9)] < 0.8).all() and ((x > 39.2) & (x < 39.9)).any()
     between = (x > 37.5) & (x < 40.5)
     assert (np.diff(along[between]) <= 0).all() and np.ptp(along[between]) > 0.5
     assert weights.min() >= 0 and weights.max() <= 1
@@ -220,7 +222,19 @@ def test_a_scale_that_puts_the_face_outside_the_photo_is_refused():
 
 
 def test_a_table_of_another_mesh_is_refused():
-    mesh, image = crumpled(0, False)
-    table = find_texture_data(None, Mesh(filename=synthetic_path('photo_mesh')), 32)
+    (mesh, image), embedded = crumpled(0, False), Mesh(filename=synthetic_path('photo_mesh'))
     with pytest.raises(InputError, match='the texel table: belongs to a model of 14814 faces'):
+        compute_texture_map(image, mesh, 1.0, find_texture_data(None, embedded, 32))
+    with pytest.raises(InputError, match=f'belongs to a model of {len(mesh.f)} faces, not to .*the embedded head'):
+        compute_texture_map(image, embedded, 1.0, table_of(mesh, 32))
+
+
+def test_arrays_that_are_no_photo_or_no_mesh_are_refused():
+    mesh, image = crumpled(0, False)
+    table = table_of(mesh, 8)
+    for wrong in (image[..., 0], np.dstack([image, image[..., :1]]), image[None]):
+        with pytest.raises(InputError, match=r'expected \[height, width, 3\]'):
+            compute_texture_map(wrong, mesh, 1.0, table)
+    mesh.v[3] = np.nan
+    with pytest.raises(InputError, match='not finite'):
         compute_texture_map(image, mesh, 1.0, table)

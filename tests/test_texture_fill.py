@@ -157,6 +157,16 @@ def test_the_unseen_half_is_taken_from_the_other_one_in_its_own_light(head, temp
     np.testing.assert_allclose(colours[x > 0.012], truth[x > 0.012], atol=1e-6)
 
 
+def test_the_other_half_is_brought_to_the_tone_at_the_midline(head, template):
+    mesh, table = head
+    x = interpolate(table, template)[:, 0]
+    truth = 150 - 60 * np.clip(0.5 - x / 0.01, 0, 1)[:, None] * np.ones(3)             # a half in the shade
+    weights = np.clip((x + 0.02) / 0.01, 0, 1)
+    colours, total = add_mirrored(truth * (weights > 0)[:, None], weights, table, template, mesh.f)
+    right = (x < -0.025) & (total > 0.99)
+    assert right.any() and np.percentile(np.abs(colours - truth)[right], 90) < 10
+
+
 def test_a_layout_that_is_not_symmetric_is_refused(head):
     mesh, table = head
     turned = table['vt'][:, ::-1]

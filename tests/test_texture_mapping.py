@@ -208,6 +208,8 @@ def test_a_layout_is_read_from_every_file_that_has_one(head, tmp_path, table_fil
     expected = build_texture_data(48, vt, ft, mesh.f)
     for kind, paths in written_layouts(head, tmp_path, table_file).items():
         assert same(find_texture_data(paths, mesh, 48, root=tmp_path), expected), kind
+    np.save(tmp_path / 'vt.npy', np.c_[vt, 0 * vt[:, 0]])                      # with a third coordinate
+    assert same(find_texture_data([str(tmp_path / 'vt.npy'), str(tmp_path / 'ft.npy')], mesh, 48, tmp_path), expected)
     assert find_texture_data([table_file()], mesh, root=tmp_path)['img_size'] == 32
     assert find_texture_data(written_layouts(head, tmp_path, table_file)['obj'], mesh, root=tmp_path)['img_size'] == 512
 

@@ -32,13 +32,14 @@ def build_texture(images, meshes, scales, table, method='bilinear', visibility='
     return np.rint(texture).astype(np.uint8), texel_image(table, np.rint(255 * weights).astype(np.uint8))
 
 
-def texture_fit(out, source_img, mesh, scale, table):
+def texture_fit(out, source_img, mesh, scale, table, inputs=()):
     """Textures a fitted mesh with its photo, by the defaults of build_texture_from_image.py, and writes it.
 
-    out: path of the results without suffix. Returns the paths that write_textured_mesh has written.
+    out: path of the results without suffix, with _textured after it where one of `inputs`, paths, would be overwritten.
+    Returns the paths that write_textured_mesh has written.
     """
     texture, mask = build_texture([source_img], [mesh], [scale], table)
-    return write_textured_mesh(out, mesh, table, texture, mask)
+    return write_textured_mesh(free_name(out, inputs), mesh, table, texture, mask)
 
 
 def write_textured_mesh(out, mesh, table, texture, mask):
@@ -68,12 +69,12 @@ def _filled(fill, colours, weights, table, mesh, space):
         return inpaint(colours, weights, table, mesh.f)
     if fill == 'mirror':
         return inpaint(*add_mirrored(colours, weights, table, mesh.v, mesh.f), table, mesh.f)
-    check_space(space, table)
+    _check_space(space, table)
     guess = space.mean if fill == 'mean' else _suiting(space, colours, weights, table, mesh)
     return complete(colours, weights, sample_texture(guess, texel_uv(table)), table, mesh.f)
 
 
-def check_space(space, table):
+def _check_space(space, table):
     """Raises InputError unless a texture space has the layout of a table; BFM's, which brings none, is let through."""
     if space.ft is not None and not (np.array_equal(space.ft, table['ft']) and
                                      np.allclose(space.vt[:, :2], table['vt'][:, :2], atol=1e-3)):

@@ -124,7 +124,12 @@ def _checked_view(source_img, mesh, scale, texture_data):
     """
     if not (np.ndim(scale) == 0 and np.isfinite(scale) and scale > 0):
         raise InputError(f'the scale is {str(scale)[:40]}, expected one number above 0, in pixels per metre')
-    if int(texture_data['valid_pixel_3d_faces'].max(initial=0)) >= len(mesh.v):
+    if np.ndim(source_img) != 3 or source_img.shape[2] != 3:
+        raise InputError(f'the picture is an array {list(np.shape(source_img))}, expected [height, width, 3]')
+    if not np.isfinite(mesh.v).all():
+        raise InputError('the mesh has vertices that are not finite')
+    highest = int(texture_data['valid_pixel_3d_faces'].max(initial=0))
+    if len(texture_data['ft']) != len(mesh.f) or highest >= len(mesh.v):
         check_table('the texel table', texture_data, mesh)
     height, width = source_img.shape[:2]
     points = screen_points(np.asarray(mesh.v, np.float64), float(scale), height)

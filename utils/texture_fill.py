@@ -13,11 +13,12 @@ from utils.files import InputError
 from utils.texture_mapping import interpolate, sample_texture, texel_faces, texel_image, texel_uv
 
 STIFFNESS = 100.0                       # of vertices to what is seen of them, against their edges
-TURNS = [np.array([[x, 0], [0, y]]) for x, y in ((-1, 1), (1, 1), (1, -1), (-1, -1))]     # the first: left to right
-TURNS += [np.array([[0, x], [y, 0]]) for x, y in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
-MOST_STEPS, TOLERANCE = 2000, 0.02      # of the solver; grey levels by which a step moves the solution
 DRIFT = 1e-4                            # of vertices to the mean of all, where nothing near is seen
+MOST_STEPS, TOLERANCE = 2000, 0.02      # of the solver; grey levels by which a step moves the solution
 LARGEST_ASYMMETRY = 0.2                 # part of the mesh's spread by which its mirror image may be off
+# How an island may lie on the one opposite; the first way is turned over, left to right.
+TURNS = [np.array([[x, 0], [0, y]]) for x, y in ((-1, 1), (1, 1), (1, -1), (-1, -1))]
+TURNS += [np.array([[0, x], [y, 0]]) for x, y in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
 
 
 def inpaint(colours, weights, table, faces):
@@ -60,19 +61,16 @@ def mirror_places(table, vertices, faces):
     own, centres, opposite = _islands(table, faces)
     uv, points = texel_uv(table), interpolate(table, np.column_stack([vertices, np.ones(len(vertices))]))
     image, places = texel_image(table, points), np.empty_like(uv)
-    order = np.argsort(-np.bincount(own))
-    linear = shift = None
-    for island in order:
+    reflection = None
+    for island in np.argsort(-np.bincount(own)):
         texels = np.flatnonzero(own == island)
         some = texels[::max(1, len(texels) // 2000)]
-        turned = [(uv - centres[island]) @ turn + opposite[island] for turn in TURNS]
-        if linear is None:
-            linear, shift = _reflection(points[some], sample_texture(image, turned[0][some]))
-            places[texels] = turned[0][texels]
-            continue
+        turned = [(uv[some] - centres[island]) @ turn + opposite[island] for turn in TURNS]
+        reflection = reflection or _reflection(points[some], sample_texture(image, turned[0]))
+        linear, shift = reflection
         expected = points[some, :3] @ linear + shift
-        distances = [_distance(expected, sample_texture(image, place[some])) for place in turned]
-        places[texels] = turned[int(np.argmin(distances))][texels]
+        best = int(np.argmin([_distance(expected, sample_texture(image, place)) for place in turned]))
+        places[texels] = (uv[texels] - centres[island]) @ TURNS[best] + opposite[island]
     return places
 
 
@@ -103,7 +101,6 @@ def _membrane(hold, target, faces):
     first = np.searchsorted(one, np.arange(len(hold)))
     degree = np.bincount(one, minlength=len(hold))
     diagonal, linked = (degree + hold + DRIFT)[:, None], (degree > 0)[:, None]
-    first = np.minimum(first, len(one) - 1)
     x = target * (hold > 0)[:, None]
     residual = hold[:, None] * target - diagonal * x + linked * np.add.reduceat(x[other], first)
     way = residual / diagonal

@@ -50,7 +50,7 @@ def build_texture_data(img_size, vt, ft, f):
     A centre on an edge belongs to one of the two faces, on overlapping faces to the first of them. Triangles without
     area cover nothing, and what lies outside 0 to 1 is not in the texture.
     """
-    vt, ft, f = np.asarray(vt, np.float64), np.asarray(ft).astype(np.uint32), np.asarray(f).astype(np.uint32)
+    vt, ft, f = np.asarray(vt, np.float64)[:, :2], np.asarray(ft).astype(np.uint32), np.asarray(f).astype(np.uint32)
     points = vt * [img_size, -img_size] + [0, img_size]
     face_ids = flat_faces(points, ft, img_size, img_size).T.ravel()         # column by column
     ids = np.flatnonzero(face_ids >= 0)
@@ -224,7 +224,7 @@ def _table(img_size, ids, vertices, b_coords, vt, ft):
     centres = np.arange(img_size) + 0.5
     return {'img_size': img_size, 'x_coords': np.repeat(centres, img_size), 'y_coords': np.tile(centres, img_size),
             'valid_pixel_ids': ids, 'valid_pixel_3d_faces': vertices, 'valid_pixel_b_coords': b_coords,
-            'vt': np.asarray(vt, np.float64), 'ft': np.asarray(ft).astype(np.uint32)}
+            'vt': np.asarray(vt, np.float64)[:, :2], 'ft': np.asarray(ft).astype(np.uint32)}
 
 
 def _cached_table(img_size, layout, f, root):
