@@ -45,7 +45,7 @@ def layout():
 def flags(out_path, **changed):
     values = dict(model_fname=None, texture_fname=synthetic_path('texture_space'), num_samples=2, seed=5, std=1.0,
                   num_components=None, no_specular=False, out_path=str(out_path), visualize=False, fit=None,
-                  target_mesh=None, target_scale=None, texture_mapping=None)
+                  target_mesh=None, target_scale=None, texture_mapping=None, format='obj')
     return types.SimpleNamespace(**{**values, **changed})
 
 
@@ -122,6 +122,13 @@ def test_everything_is_written_and_belongs_together(tmp_path, capsys, model):
         assert os.path.samefile(mesh.texture_filepath, tmp_path / f'tex_sample_{i:02d}.png')
         assert np.abs(read_image(mesh.texture_filepath) - texture).max() < 0.502
     assert '--seed 5' in capsys.readouterr().out
+
+
+def test_glb_files_carry_the_texture(tmp_path):
+    main(flags(tmp_path, num_samples=1, format='glb'))
+    assert sorted(os.listdir(tmp_path)) == ['tex_sample_01.glb', 'tex_sample_01.png', 'tex_sample_01_params.npz',
+                                            'textures.png']
+    assert (tmp_path / 'tex_sample_01.png').read_bytes() in (tmp_path / 'tex_sample_01.glb').read_bytes()
 
 
 @pytest.mark.parametrize('kind', KINDS)
