@@ -10,7 +10,7 @@ import pytest
 from tests import mesh_checks
 from tests.smpl_reference import reference_smpl
 from tf_smpl.load_model import load_model
-from utils.camera import fit_affine
+from utils.camera import fit_affine, project
 from utils.files import InputError, read_image
 from utils.mesh import Mesh
 from utils.rasterizer import rasterize
@@ -448,3 +448,16 @@ def test_modules_load_without_tensorflow_and_opencv():
             'import utils.synthetic_head.demo, utils.synthetic_head.portrait, utils.synthetic_head.model')
     process = start_python(code)
     assert process.wait(timeout=60) == 0, process.stderr.read()
+
+
+def test_the_registered_mesh_lies_where_the_photo_shows_the_head(head):
+    mesh, scale = Mesh(filename=synthetic_path('photo_mesh')), np.load(synthetic_path('photo_scale'))
+    np.testing.assert_array_equal(mesh.f, head.f)
+    lmks = project(landmark_points(head, mesh.v), float(scale), SIZE)
+    np.testing.assert_allclose(lmks, np.load(synthetic_path('photo_landmarks')), atol=1e-3)
+
+
+def test_the_layouts_file_is_the_layout(head):
+    layout, (vt, ft) = np.load(synthetic_path('uv')), texture_coordinates(head)
+    for name, expected in (('vt', vt), ('ft', ft), ('f', head.f)):
+        np.testing.assert_array_equal(layout[name], expected)
