@@ -12,9 +12,10 @@ import tensorflow as tf
 from .batch_lbs import tf_forward_kinematics, tf_joint_rotations, tf_pose_feature
 from .graph_constants import GraphConstants
 from .load_model import load_model
-from .skinning import tf_skin
+from .skinning import padded_width, tf_skin
 
 NUM_IDENTITY = 300
+FEW = 2                                 # rows for which the transposed basis is the slower one
 
 
 class SMPL:
@@ -74,23 +75,24 @@ class SMPL:
 
             # 2. Template, pose correctives and blend shapes in one product
             feature = tf.concat([tf.ones_like(trans[:, :1]), tf_pose_feature(rotations), beta], 1)
-            unposed = tf.matmul(feature, constants['basis'])
+            unposed = _tf_product(feature, constants['basis'], constants['transposed_basis'])
 
             # 3. Skinning, and the translation
             shifts = tf.concat([tf.transpose(shifts, [2, 0, 1]), trans[:, :, None]], 2)
-            return tf_skin(unposed, tf.transpose(posed[:, :3], [3, 1, 0, 2]), shifts, constants['weights'])
+            rotations = tf.transpose(posed[:, :3], [3, 1, 0, 2])
+            return tf_skin(unposed, rotations, shifts, constants['weights'], self.size[0])
 
     @property
     def v_template(self):
-        return self._basis[0].reshape(3, -1).T
+        return self._basis[0].reshape(3, -1)[:, :self.size[0]].T
 
     @property
     def posedirs(self):
-        return _interleaved(self._basis[1:len(self._basis) - self.num_betas])
+        return _interleaved(self._basis[1:len(self._basis) - self.num_betas], self.size[0])
 
     @property
     def shapedirs(self):
-        return _interleaved(self._basis[len(self._basis) - self.num_betas:])
+        return _interleaved(self._basis[len(self._basis) - self.num_betas:], self.size[0])
 
     def _tf_checked(self, trans, beta, theta):
         trans, beta, theta = (tf.cast(x, self.dtype) for x in (trans, beta, theta))
@@ -105,11 +107,26 @@ class SMPL:
 
     def _tf_constants(self, num_columns):
         if num_columns not in self._constants:
+            basis = self._basis[:len(self._basis) - self.num_betas + num_columns]
+            weights = np.zeros((self.num_joints + 1, basis.shape[1] // 3), basis.dtype)
+            weights[:-1, :self.size[0]], weights[-1] = self.weights.T, 1
             self._constants[num_columns] = GraphConstants(
-                basis=self._basis[:len(self._basis) - self.num_betas + num_columns],
-                weights=np.vstack([self.weights.T, np.ones_like(self.weights[:, :1]).T]),
+                basis=basis, transposed_basis=np.ascontiguousarray(basis.T), weights=weights,
                 J_template=self.J_template.reshape(1, -1), J_shapedirs=self.J_shapedirs[:num_columns])
         return self._constants[num_columns]()
+
+
+def _tf_product(feature, basis, transposed_basis):
+    """feature [N, K] @ basis [K, 3 P], whose gradient takes the basis as it is quickest read."""
+    transposed_basis = tf.identity(transposed_basis)                # a SavedModel keeps what a function itself reads
+
+    @tf.custom_gradient
+    def tf_multiplied(feature):
+        def tf_gradient(d_product):
+            return tf.cond(tf.shape(d_product)[0] <= FEW, lambda: tf.matmul(d_product, basis, transpose_b=True),
+                           lambda: tf.matmul(d_product, transposed_basis))
+        return tf.matmul(feature, basis), tf_gradient
+    return tf_multiplied(feature)
 
 
 def _kept_coefficients(shapedirs, num_shape, num_exp):
@@ -141,16 +158,19 @@ def _joint_shapedirs(regressor, shapedirs):
 
 
 def _planar_basis(template, posedirs, shapedirs, floats, block=128):
-    """Rows template, pose correctives, blend shapes; columns x0 x1 .. y0 y1 .. z0 z1 ..; in cache-sized blocks."""
+    """Rows template, pose correctives, blend shapes; columns x0 x1 .. y0 y1 .. z0 z1 .., padded with zeros.
+
+    Filled in blocks of vertices that fit the cache.
+    """
     num_vertices, num_pose = len(template), posedirs.shape[2]
-    basis = np.empty((1 + num_pose + shapedirs.shape[2], 3, num_vertices), floats)
-    basis[0] = template.T
+    basis = np.zeros((1 + num_pose + shapedirs.shape[2], 3, padded_width(num_vertices)), floats)
+    basis[0, :, :num_vertices] = template.T
     for start in range(0, num_vertices, block):
-        rows = slice(start, start + block)
+        rows = slice(start, min(start + block, num_vertices))
         basis[1:1 + num_pose, :, rows] = posedirs[rows].transpose(2, 1, 0)
         basis[1 + num_pose:, :, rows] = shapedirs[rows].transpose(2, 1, 0)
     return basis.reshape(len(basis), -1)
 
 
-def _interleaved(planar):
-    return planar.reshape(len(planar), 3, -1).transpose(0, 2, 1).reshape(len(planar), -1)
+def _interleaved(planar, num_vertices):
+    return planar.reshape(len(planar), 3, -1)[:, :, :num_vertices].transpose(0, 2, 1).reshape(len(planar), -1)

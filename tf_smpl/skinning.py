@@ -1,55 +1,69 @@
 """Linear blend skinning over cache-sized pieces of the batch, with a gradient of its own.
 
-Letters in shapes: N batch (may be unknown), n rows of one piece of it, V vertices, J joints. Lengths in metres.
+Letters in shapes: N batch (may be unknown), n rows of one piece of it, V vertices, P columns for them, padded to a
+multiple of ALIGNED with zeros, J joints. Lengths in metres.
 """
+import functools
 import math
 
 import tensorflow as tf
 
 PIECE = 64
+ALIGNED = 16                            # numbers: rows of whole cache lines are cut and multiplied without a copy
 
 
-def tf_skin(unposed, rotations, shifts, weights):
+def padded_width(num_vertices):
+    """P of so many vertices."""
+    return -(-num_vertices // ALIGNED) * ALIGNED
+
+
+def tf_skin(unposed, rotations, shifts, weights, num_vertices):
     """Poses vertices: v = sum_j w_j (R_j x + t_j), equation 2 of SMPL, without a matrix per vertex.
 
-    unposed [N, 3 V] (columns x0 x1 .. y0 y1 .. z0 z1 ..), rotations [N, 3, 3, J] of the joints (input axis first),
-    shifts [N, 3, J + 1] of the joints and, last, of the model, weights [J + 1, V], the last row 1. Returns [N, V, 3].
+    unposed [N, 3 P] (columns x0 x1 .. y0 y1 .. z0 z1 ..), rotations [N, 3, 3, J] of the joints (input axis first),
+    shifts [N, 3, J + 1] of the joints and, last, of the model, weights [J + 1, P], the last row 1. Returns [N, V, 3].
 
     Arrays of a whole large batch are fresh memory from the system each time, which costs more than filling them; so
     the work goes through the batch in pieces of PIECE rows.
     """
-    num_joints, num_vertices = rotations.shape[3], weights.shape[1]
-    joint_weights = weights[:num_joints]
-
-    def tf_blended(rotations):
-        """Rotations of the joints [n, 3, 3, J] -> of the vertices [n, 3, 3, V]."""
-        blended = tf.matmul(tf.reshape(rotations, [-1, num_joints]), joint_weights)
-        return tf.reshape(blended, [-1, 3, 3, num_vertices])
-
-    def tf_piece(unposed, rotations, shifts):
-        turned = tf.reduce_sum(tf_blended(rotations) * tf.reshape(unposed, [-1, 3, 1, num_vertices]), 1)
-        moved = tf.matmul(tf.reshape(shifts, [-1, num_joints + 1]), weights)
-        return [tf.transpose(turned + tf.reshape(moved, [-1, 3, num_vertices]), [0, 2, 1])]
-
-    def tf_piece_gradient(unposed, rotations, shifts, d_vertices):
-        d_moved = tf.transpose(d_vertices, [0, 2, 1])
-        d_shifts = tf.matmul(tf.reshape(d_moved, [-1, num_vertices]), weights, transpose_b=True)
-        d_unposed = tf.reduce_sum(tf_blended(rotations) * d_moved[:, None], 2)
-        with tf.control_dependencies([d_unposed]):                  # one array of nine rows per vertex at a time
-            pairs = tf.reshape(unposed, [-1, 3, 1, num_vertices]) * tf.identity(d_moved)[:, None]
-        d_rotations = tf.matmul(tf.reshape(pairs, [-1, num_vertices]), joint_weights, transpose_b=True)
-        return [tf.reshape(d_unposed, [-1, 3 * num_vertices]), tf.reshape(d_rotations, [-1, 3, 3, num_joints]),
-                tf.reshape(d_shifts, [-1, 3, num_joints + 1])]
-
     @tf.custom_gradient
     def tf_skinned(*inputs):
         def tf_gradient(d_vertices):
-            return _tf_map_pieces(tf_piece_gradient, [*inputs, tf.reshape(d_vertices, [-1, num_vertices, 3])], 3)
-        return _tf_map_pieces(tf_piece, inputs, 1)[0], tf_gradient
+            d_vertices = tf.reshape(d_vertices, [-1, num_vertices, 3])
+            return _tf_map_pieces(functools.partial(_tf_piece_gradient, weights), [*inputs, d_vertices], 3)
+        return _tf_map_pieces(functools.partial(_tf_piece, weights, num_vertices), inputs, 1)[0], tf_gradient
 
     vertices = tf_skinned(unposed, rotations, shifts)
     vertices.set_shape([unposed.shape[0], num_vertices, 3])
     return vertices
+
+
+def _tf_piece(weights, num_vertices, unposed, rotations, shifts):
+    """Vertices [n, V, 3] of one piece."""
+    turned = tf.reduce_sum(_tf_blended(rotations, weights) * tf.reshape(unposed, [-1, 3, 1, weights.shape[1]]), 1)
+    moved = tf.matmul(tf.reshape(shifts, [-1, weights.shape[0]]), weights)
+    posed = turned + tf.reshape(moved, [-1, 3, weights.shape[1]])
+    return [tf.transpose(posed[:, :, :num_vertices], [0, 2, 1])]
+
+
+def _tf_piece_gradient(weights, unposed, rotations, shifts, d_vertices):
+    """Gradients of `unposed`, `rotations` and `shifts` of one piece."""
+    num_joints, width = rotations.shape[3], weights.shape[1]
+    d_moved = tf.pad(tf.transpose(d_vertices, [0, 2, 1]), [[0, 0], [0, 0], [0, width - d_vertices.shape[1]]])
+    d_shifts = tf.matmul(tf.reshape(d_moved, [-1, width]), weights, transpose_b=True)
+    d_unposed = tf.reduce_sum(_tf_blended(rotations, weights) * d_moved[:, None], 2)
+    with tf.control_dependencies([d_unposed]):                      # one array of nine rows per vertex at a time
+        pairs = tf.reshape(unposed, [-1, 3, 1, width]) * tf.identity(d_moved)[:, None]
+    d_rotations = tf.matmul(tf.reshape(pairs, [-1, width]), weights[:num_joints], transpose_b=True)
+    return [tf.reshape(d_unposed, [-1, 3 * width]), tf.reshape(d_rotations, [-1, 3, 3, num_joints]),
+            tf.reshape(d_shifts, [-1, 3, num_joints + 1])]
+
+
+def _tf_blended(rotations, weights):
+    """Rotations of the joints [n, 3, 3, J] -> of the vertices [n, 3, 3, P]."""
+    num_joints = rotations.shape[3]
+    blended = tf.matmul(tf.reshape(rotations, [-1, num_joints]), weights[:num_joints])
+    return tf.reshape(blended, [-1, 3, 3, weights.shape[1]])
 
 
 def _tf_map_pieces(function, inputs, num_outputs):
