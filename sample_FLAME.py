@@ -2,9 +2,11 @@
 
     python sample_FLAME.py --option sample_FLAME --num_samples 5 --out_path FLAME_samples
     python sample_FLAME.py --option sample_VOCA_template --out_path VOCA_templates
+    python sample_FLAME.py --format glb --num_morphs 20
 
 In:  a FLAME model.
-Out: FLAME_sample_01.ply ..          or VOCA_template_01.ply ..: the mesh in metres
+Out: FLAME_sample_01.ply ..          or VOCA_template_01.ply ..: the mesh in metres; or .obj; or .glb with joints and
+                                     sliders for the first components
      FLAME_sample_01_params.npz ..   every parameter of it, the model's name and hash, the seed
      samples.png                     all of them in one picture
 Edit: STD, and draw_params, which says what is drawn, and in which order.
@@ -22,10 +24,13 @@ quiet_tensorflow()
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
+from tf_smpl.load_model import load_model  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
 from utils.flame_params import FlameParams, save_params, zero_params  # noqa: E402
+from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.render_mesh import render_heads  # noqa: E402
+from utils.rig import make_rig  # noqa: E402
 from utils.viewer import open_picture  # noqa: E402
 
 STD = {
@@ -74,7 +79,8 @@ def main(args):
     std = check_flags(args)
     model_fname = find_model(args.model_fname)
     seed = np.random.SeedSequence().generate_state(1)[0] if args.seed is None else args.seed
-    smpl = SMPL(model_fname)
+    model = load_model(model_fname)
+    smpl = SMPL(model)
     if smpl.num_joints != 5:
         raise InputError(f'{model_fname}: {smpl.num_joints} joints, expected the 5 of a FLAME model')
     num_shape = min(300, smpl.num_betas)
@@ -87,14 +93,19 @@ def main(args):
     shown = []
     for i, vertices in enumerate(tqdm(evaluate(smpl, params), total=args.num_samples, unit='head', disable=None)):
         out = os.path.join(args.out_path, labels[i])
-        Mesh(vertices, smpl.f).write_ply(out + '.ply')
+        mesh = Mesh(vertices, smpl.f)
+        if args.format == 'glb':
+            write_glb(out + '.glb', mesh, make_rig(model, take(params, i), args.num_morphs))
+        else:
+            {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
         save_params(out + '_params.npz', take(params, i), model_fname, seed=seed, sample=i + 1)
         if i < NUM_SHOWN:
             shown.append(vertices)
 
     sheet = os.path.join(args.out_path, 'samples.png')
     write_image(sheet, render_heads(shown, smpl.f, labels[:NUM_SHOWN]))
-    print(f'Written in {args.out_path}: {", ".join(labels[:3])}{", .." if len(labels) > 3 else ""} (.ply, _params.npz)')
+    names = ', '.join(labels[:3]) + (', ..' if len(labels) > 3 else '')
+    print(f'Written in {args.out_path}: {names} (.{args.format}, _params.npz)')
     print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if args.num_samples > NUM_SHOWN else ''))
     if args.visualize:
         open_picture(sheet)
@@ -108,6 +119,8 @@ def check_flags(args):
             raise InputError(f'--{name}_std {value}: expected a finite number, 0 or more')
     if args.num_samples < 1:
         raise InputError(f'--num_samples {args.num_samples}: expected 1 or more')
+    if args.num_morphs < 0:
+        raise InputError(f'--num_morphs {args.num_morphs}: expected 0 or more')
     if args.seed is not None and not 0 <= args.seed < 2**32:
         raise InputError(f'--seed {args.seed}: expected 0 to {2**32 - 1}')
     return std
@@ -121,6 +134,11 @@ if __name__ == '__main__':
                                               'there, else the embedded head)')
     parser.add_argument('--num_samples', type=int, default=5, help='number of heads (default: %(default)s)')
     parser.add_argument('--out_path', default='./FLAME_samples', help='folder of the results (default: %(default)s)')
+    parser.add_argument('--format', default='ply', choices=['ply', 'obj', 'glb'],
+                        help='of the meshes; glb has joints and sliders (default: %(default)s)')
+    parser.add_argument('--num_morphs', type=int, default=50,
+                        help='number of sliders in a glb for identity, and as many for expression '
+                             '(default: %(default)s)')
     parser.add_argument('--visualize', type=str2bool, default=True,
                         help='open samples.png where there is a display (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same heads again (default: others each time)')

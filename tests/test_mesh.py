@@ -68,6 +68,18 @@ def test_ascii_ply_of_others_is_read(tmp_path):
     assert found.v.tolist() == [[0, 0, 0], [1, 0, 0], [0, 2, 0]] and found.f.tolist() == [[2, 0, 1]]
 
 
+def test_psbodys_binary_ply_is_read(tmp_path):
+    header = ('ply\nformat binary_little_endian 1.0\nelement vertex 3\nproperty float x\nproperty float y\n'
+              'property float z\nproperty uchar red\nproperty uchar green\nproperty uchar blue\nelement face 1\n'
+              'property list uchar int vertex_indices\nend_header\n')
+    vertices = np.zeros(3, [('v', '<f4', 3), ('rgb', 'u1', 3)])
+    vertices['v'], vertices['rgb'] = np.arange(9).reshape(3, 3), [[255, 0, 0], [0, 51, 0], [0, 0, 102]]
+    (tmp_path / 'mesh.ply').write_bytes(header.encode() + vertices.tobytes() + b'\3' + np.int32([2, 0, 1]).tobytes())
+    found = Mesh(filename=str(tmp_path / 'mesh.ply'))
+    assert np.array_equal(found.v, vertices['v']) and found.f.tolist() == [[2, 0, 1]]
+    assert np.allclose(found.vc, [[1, 0, 0], [0, 0.2, 0], [0, 0, 0.4]])
+
+
 def test_obj_comes_back_to_nine_digits_with_its_seams(mesh, tmp_path):
     path = str(tmp_path / 'mesh.obj')
     mesh.write_obj(path)
@@ -109,6 +121,7 @@ def test_obj_of_others_is_read(tmp_path):
     ('short.obj', b'v 0 0\n', 'line 1'),
     ('face.obj', b'v 0 0 0\nf 1 1 a\n', 'line 2'),
     ('nan.obj', b'v 0 0 nan\n', 'not finite'),
+    ('nan_vt.obj', b'v 0 0 0\nvt 0 nan\nf 1/1 1/1 1/1\n', 'not finite'),
     ('range.obj', b'v 0 0 0\nv 1 0 0\nf 1 2 3\n', 'f names v 0 to 2, but there are 2'),
     ('zero.obj', b'v 0 0 0\nv 1 0 0\nf 0 1 2\n', 'f names v'),
     ('back.obj', b'v 0 0 0\nv 1 0 0\nf -1 -2 -3\n', 'f names v -1 to 1'),

@@ -33,7 +33,7 @@ def test_the_material_binds_the_texture_beside_it(mesh, tmp_path):
     mesh.write_obj(str(tmp_path / 'out' / 'my head.obj'))
     assert sorted(os.listdir(tmp_path / 'out')) == ['my head.mtl', 'my head.obj', 'my head.png']
     lines = (tmp_path / 'out' / 'my head.obj').read_text().splitlines()
-    assert 'mtllib my head.mtl' in lines and 'f 1/1 2/2 3/3' in lines
+    assert 'mtllib my head.mtl' in lines and lines[-3:] == ['s 1', 'f 1/1 2/2 3/3', 'f 1/4 3/5 4/6']
     used = next(line for line in lines if line.startswith('usemtl '))
     assert lines.index(used) < lines.index('f 1/1 2/2 3/3')
     material = (tmp_path / 'out' / 'my head.mtl').read_text().splitlines()
@@ -98,6 +98,8 @@ def test_psbodys_files_are_read(tmp_path):
         'illum 0\nmap_Ka head.png\nmap_Kd head.png\nmap_Ks head.png\n'))
     assert found.f.tolist() == found.ft.tolist() == [[0, 1, 2], [0, 2, 3]] and found.vn is None
     assert found.texture_filepath == str(tmp_path / 'head.png')
+    (tmp_path / 'head.mtl').write_text('newmtl head\nmap_Ka head.png\n')
+    assert Mesh(filename=str(tmp_path / 'mesh.obj')).texture_filepath == str(tmp_path / 'head.png')
 
 
 def test_blenders_files_are_read(tmp_path):
@@ -110,7 +112,7 @@ def test_blenders_files_are_read(tmp_path):
 
 
 def test_groups_negative_indices_comments_and_continued_lines(tmp_path):
-    found = read(tmp_path, '\ufeff# ä comment\ng skin\n' + SQUARE + 'f -4/-4 -3/-3 -2/-2 # first\n'
+    found = read(tmp_path, '\ufeff' + SQUARE + '# ä comment\ng skin\nf -4/-4 -3/-3 -2/-2 # first\n'
                  'g eye left\nv 5 5 \\\n 5\nvt 0.5 0.5 0\nf 1/1 3/3 \\\n -1/-1\nl 1 2\n\n')
     assert found.v[4].tolist() == [5, 5, 5] and found.vt[4].tolist() == [0.5, 0.5]
     assert found.f.tolist() == found.ft.tolist() == [[0, 1, 2], [0, 2, 4]]
@@ -129,7 +131,7 @@ def test_however_the_material_names_it_the_texture_is_found(tmp_path, says):
 
 
 @pytest.mark.parametrize('materials, said', [
-    ({}, 'no such file: a.mtl'), ({'a': 'newmtl a\nmap_Kd gone.png\n'}, 'no such file: gone.png'),
+    ({}, 'cannot read a.mtl'), ({'a': 'newmtl a\nmap_Kd gone.png\n'}, 'cannot read gone.png'),
     ({'a': 'newmtl a\nKd 1 1 1\n'}, ''), ({'a': 'newmtl a\n\nnewmtl b\nmap_Kd b.png\n'}, '')])
 def test_without_material_or_picture_the_mesh_is_read_all_the_same(tmp_path, materials, said, capsys):
     (tmp_path / 'b.png').write_bytes(b'')

@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 
 import sample_FLAME
 from sample_FLAME import STD, draw_params, evaluate, main
+from tests.glb_reader import read_glb, shown_vertices
 from tf_smpl.batch_smpl import SMPL
 from utils.files import InputError, read_image
 from utils.flame_params import load_params, model_identity
@@ -25,8 +26,8 @@ def embedded():
 
 
 def flags(model_fname, out_path, **changed):
-    values = dict(option='sample_FLAME', model_fname=model_fname, num_samples=3, out_path=str(out_path),
-                  visualize=False, seed=5, rot_std=0.03, pose_std=0.02, shape_std=1.0, exp_std=0.5)
+    values = dict(option='sample_FLAME', model_fname=model_fname, num_samples=3, out_path=str(out_path), format='ply',
+                  num_morphs=3, visualize=False, seed=5, rot_std=0.03, pose_std=0.02, shape_std=1.0, exp_std=0.5)
     return types.SimpleNamespace(**{**values, **changed})
 
 
@@ -127,6 +128,18 @@ def test_the_picture_is_opened_only_when_asked_for(embedded, tmp_path, monkeypat
     assert opened == [str(tmp_path / 'samples.png')]
 
 
+def test_obj_and_glb_hold_the_same_heads(embedded, tmp_path):
+    for kind in ('ply', 'obj', 'glb'):
+        main(flags(embedded, tmp_path / kind, num_samples=2, format=kind))
+        assert f'FLAME_sample_02.{kind}' in os.listdir(tmp_path / kind) and len(os.listdir(tmp_path / kind)) == 5
+    ply, obj = (Mesh(filename=str(tmp_path / kind / f'FLAME_sample_02.{kind}')) for kind in ('ply', 'obj'))
+    document, _ = glb = read_glb(tmp_path / 'glb' / 'FLAME_sample_02.glb')
+    assert np.allclose(obj.v, ply.v, rtol=0, atol=1e-8) and np.array_equal(obj.f, ply.f)
+    assert np.abs(shown_vertices(*glb) - ply.v).max() < 1e-6
+    assert document['meshes'][0]['extras']['targetNames'][:6] == [
+        f'{kind}_{i:02d}' for kind in ('shape', 'exp') for i in range(3)]
+
+
 def test_a_seed_repeats_and_no_seed_varies_and_is_told(embedded, tmp_path, capsys):
     random_state = np.random.get_state()[1].copy()          # noqa: NPY002
     for folder, seed in (('a', 9), ('b', 9), ('c', None), ('d', None)):
@@ -152,7 +165,7 @@ def test_standard_deviations_are_flags(embedded, tmp_path):
 @pytest.mark.parametrize('wrong, reason', [
     (dict(num_samples=0), '--num_samples 0'), (dict(seed=-1), '--seed -1'), (dict(seed=2**32), '--seed 4294967296'),
     (dict(exp_std=float('nan')), '--exp_std nan'), (dict(rot_std=-0.1), '--rot_std -0.1'),
-    (dict(model_fname='nowhere.pkl'), 'nowhere.pkl: no such file')])
+    (dict(num_morphs=-1), '--num_morphs -1'), (dict(model_fname='nowhere.pkl'), 'nowhere.pkl: no such file')])
 def test_wrong_flags_are_named_before_anything_is_written(embedded, tmp_path, wrong, reason):
     with pytest.raises(InputError, match=reason):
         main(flags(**{'model_fname': embedded, 'out_path': tmp_path / 'out', **wrong}))

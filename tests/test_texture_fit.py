@@ -106,6 +106,20 @@ def test_what_little_shows_stays_near_the_mean(space, scene):
     assert np.linalg.norm(fit.coefficients) < 1
 
 
+def test_skin_and_light_share_what_both_explain_by_what_is_usual(tmp_path):
+    directions = np.full((8, 8, 3, 2), -0.3 * 128)                                  # darker skin, and bluer skin
+    directions[..., 1] = [20, 0, -20]
+    np.savez(tmp_path / 'space.npz', mean=np.full((8, 8, 3), 128.0), tex_dir=directions)
+    space = load_texture_space(str(tmp_path / 'space.npz'))
+    usual = 0.85 * 128 * np.ones((8, 8, 3))
+    fit = fit_texture(space, usual, np.ones((8, 8)))
+    np.testing.assert_allclose(fit.coefficients, 0, atol=1e-3)
+    fit = fit_texture(space, 0.7 * usual, np.ones((8, 8)))
+    assert 0.7 < fit.coefficients[0] < 0.9 and 0.75 < fit.light.mean() < 0.8        # 0.7 = 0.76 * 0.92
+    fit = fit_texture(space, usual * [1.1, 1, 0.9], np.ones((8, 8)))
+    assert 0.4 < fit.coefficients[1] < 0.7
+
+
 def test_nothing_seen_is_an_error(space, scene):
     normals, _, _, texture, weights = scene
     with pytest.raises(InputError, match='no texel of the texture is seen'):

@@ -186,7 +186,7 @@ def test_a_member_that_ends_early_is_noticed(tmp_path):
             np.save(content, value)
             file.writestr(f'{key}.npy', content.getvalue()[:-4 if key == 'tex_dir' else None])
     with pytest.raises(InputError, match='tex_dir is damaged'):
-        load_texture_space(path).texture(np.ones(COMPONENTS))
+        load_texture_space(path)
 
 
 def test_nothing_in_a_file_can_run(tmp_path):

@@ -22,8 +22,10 @@ class NpzFile:
         self.path = path
         try:
             with zipfile.ZipFile(path) as file:
-                names = [name for name in file.namelist() if name.endswith('.npy')]
-                self.headers = {name[:-4]: self._header(file, name) for name in names}
+                members = [member for member in file.infolist() if member.filename.endswith('.npy')]
+                self.headers = {member.filename[:-4]: self._checked_header(file, member) for member in members}
+        except InputError:
+            raise
         except BROKEN as error:
             raise InputError(f'{path}: {getattr(error, "strerror", None) or "not a .npz file"}') from error
 
@@ -72,15 +74,18 @@ class NpzFile:
         except BROKEN as error:
             raise InputError(f'{self.path}: {key} is damaged') from error
 
-    def _header(self, file, name):
-        with file.open(name) as member:
-            return self._read_header(member)
+    def _checked_header(self, file, info):
+        with file.open(info) as member:
+            header = self._read_header(member)
+            if info.file_size - member.tell() < math.prod(header[0]) * header[2].itemsize:
+                raise InputError(f'{self.path}: {info.filename[:-4]} is damaged')
+            return header
 
     @staticmethod
     def _read_header(member):
         """Shape, whether it lies in Fortran's order, and type of the array whose content comes next."""
-        version = npy.read_magic(member)
-        return {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version](member)
+        first = npy.read_magic(member) == (1, 0)
+        return (npy.read_array_header_1_0 if first else npy.read_array_header_2_0)(member)
 
 
 def rows_at_once(width):

@@ -6,6 +6,8 @@ import numpy as np
 
 from utils.files import InputError, write_beside
 
+SMOOTH = 's 1'              # faces are shaded smoothly, as one surface
+
 
 def write_obj(filename, v, f, vt=None, ft=None, texture=None):
     """Writes v [V, 3] and f [F, 3], and vt [T, 2] and ft [F, 3] where there are any, with nine significant digits.
@@ -15,20 +17,20 @@ def write_obj(filename, v, f, vt=None, ft=None, texture=None):
     """
     lines = [f'v {x:.9g} {y:.9g} {z:.9g}' for x, y, z in np.asarray(v, np.float64).tolist()]
     if ft is None:
-        lines += [f'f {a} {b} {c}' for a, b, c in (np.asarray(f, np.int64) + 1).tolist()]
+        lines += [SMOOTH, *(f'f {a} {b} {c}' for a, b, c in (np.asarray(f, np.int64) + 1).tolist())]
     else:
         lines += [f'vt {x:.9g} {y:.9g}' for x, y in np.asarray(vt, np.float64).tolist()]
         corners = np.stack([f, ft], axis=2).astype(np.int64).reshape(-1, 6) + 1
         if texture is not None:
             lines += _write_material(filename, texture)
-        lines += ['f {}/{} {}/{} {}/{}'.format(*corner) for corner in corners.tolist()]
+        lines += [SMOOTH, *('f {}/{} {}/{} {}/{}'.format(*corner) for corner in corners.tolist())]
     _write_lines(filename, lines)
 
 
 def read_obj(filename):
     """Reads v, f, and where every face has texture coordinates vt, ft and texture_filepath -> dict of them.
 
-    Faces of more than three corners become fans; normals, groups, lines and the like are passed over. The texture is
+    Faces of more than three corners become fans; normals, colours, groups and the like are passed over. The texture is
     that of the first material in use that has one; where a material or picture is missing, texture_filepath is None
     and a line on stderr says so. Raises InputError with the number of a line that is not OBJ.
     """
@@ -83,16 +85,16 @@ def _find_texture(filename, libraries, used):
     materials, missing = {}, []
     for library in libraries:
         path = _find_file(filename, library)
-        if path is None:
-            missing.append(library)
-        else:
+        if path and os.access(path, os.R_OK):
             materials |= {name: texture and (path, texture) for name, texture in _read_materials(path).items()}
+        else:
+            missing.append(library)
     named = [materials[name] for name in used if name in materials] or list(materials.values())
     path, texture = next(filter(None, named), (None, None))
     found = texture and _find_file(path, texture)
     missing += [texture] if texture and not found else []
     if missing and not found:
-        print(f'{filename}: read without a texture, no such file: {", ".join(missing)}', file=sys.stderr)
+        print(f'{filename}: read without a texture, cannot read {", ".join(missing)}', file=sys.stderr)
     return found
 
 

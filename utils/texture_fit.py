@@ -15,17 +15,18 @@ from utils.render_mesh import vertex_normals
 from utils.texture_fill import complete, fill_gaps
 from utils.texture_mapping import interpolate, sample_texture, texel_image, texel_uv
 
-PRIOR = 5e-6                # weight of what follows against the mean squared residual (white is 1):
-# coefficients, standard deviation 1; the light from everywhere, by which albedo is multiplied on average, and how its
-# channels differ; light that depends on the direction. What a dark or red face is due to is decided by these alone.
+# What is usual, in standard deviations: coefficients (1); the light from everywhere, by which albedo is multiplied on
+# average; how far its channels differ; light that depends on the direction. Whether a face is dark or red for its skin
+# or for the light is decided by these alone.
 USUAL_LIGHT, LIGHT_STD, TINT_STD, DIRECTED_STD = 0.85, 0.15, 0.05, 0.4
-MAX_TEXELS = 20000          # so many seen texels, evenly chosen, decide
-MAX_STEPS, TOLERANCE = 30, 0.01         # the last step is shorter than this, in standard deviations
+PRIOR = 5e-6                # weight of one standard deviation squared against the mean squared residual (white is 1)
+MAX_TEXELS = 10000          # so many seen texels, evenly chosen, decide
+MAX_STEPS, TOLERANCE = 30, 0.01             # the last step changes nothing by more than this
 OUTLIER = 3.0               # residuals this many standard deviations long count a quarter
 
 
 class TextureFit(NamedTuple):
-    """coefficients [k]; light [9, 3], or [1, 3] without normals; rms: how far seen texels are from it, grey levels"""
+    """coefficients [k]; light [9, 3] ([1, 3] without normals); rms of what remains on seen texels, in grey levels."""
     coefficients: np.ndarray
     light: np.ndarray
     rms: float
@@ -159,14 +160,14 @@ class _Problem:
     def _normal_equations(self, coefficients, light, weight):
         """Matrix and right side for a step of coefficients and light, channel by channel."""
         num, width = len(coefficients), self.basis.shape[1]
-        shading, albedo = self.basis @ light, self._albedo(coefficients)
-        root = np.sqrt(weight / 3)[:, None]
+        shading, albedo = (self.basis @ light).astype(np.float32), self._albedo(coefficients)
+        root, basis = np.sqrt(weight / 3).astype(np.float32)[:, None], self.basis.astype(np.float32)
         matrix = self.precision.copy()
         right = self.precision @ (self.usual - np.r_[coefficients, light.T.ravel()])
         for channel in range(3):
             one = slice(channel, channel + 1)
-            rows = self.directions[:, channel] * (root * shading[:, one]).astype(np.float32)
-            of_light = root * albedo[:, one] * self.basis
+            rows = self.directions[:, channel] * (root * shading[:, one])
+            of_light = root * albedo[:, one] * basis
             residual = (root * (self.seen[:, one] - albedo[:, one] * shading[:, one]))[:, 0]
             place = slice(num + channel * width, num + (channel + 1) * width)
             matrix[:num, :num] += rows.T @ rows
