@@ -207,6 +207,14 @@ def sample_image(image, x, y):
 
     The first pixel has its centre at 0.5, 0.5; beyond the outermost centres the outermost pixels go on.
     """
+    found = np.empty((len(x), image.shape[2]))
+    for start in range(0, len(x), PIECE):
+        piece = slice(start, start + PIECE)
+        found[piece] = _bilinear(image, x[piece], y[piece])
+    return found
+
+
+def _bilinear(image, x, y):
     height, width = image.shape[:2]
     x, y = np.clip(x - 0.5, 0, width - 1), np.clip(y - 0.5, 0, height - 1)
     column, row = x.astype(np.int64), y.astype(np.int64)
