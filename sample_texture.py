@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from build_texture_from_image import load_scale, scale_beside
 from utils.cli import (
     ROOT,
     existing_file,
@@ -35,7 +34,13 @@ quiet_tensorflow()
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 from tf_smpl.load_model import load_model  # noqa: E402
-from utils.build_texture import write_textured_mesh  # noqa: E402
+from utils.build_texture import (  # noqa: E402
+    find_space_of,
+    free_name,
+    load_scale,
+    scale_beside,
+    write_textured_mesh,
+)
 from utils.files import InputError, read_image, write_image  # noqa: E402
 from utils.flame_params import model_identity  # noqa: E402
 from utils.glb import write_glb  # noqa: E402
@@ -43,7 +48,7 @@ from utils.mesh import Mesh  # noqa: E402
 from utils.project_on_mesh import project_texels  # noqa: E402
 from utils.render_mesh import render_textures  # noqa: E402
 from utils.texture_fit import fit_projection  # noqa: E402
-from utils.texture_mapping import EMBEDDED_SIZE, Layout, check_layout, find_texture_data  # noqa: E402
+from utils.texture_mapping import Layout, check_layout, find_texture_data  # noqa: E402
 from utils.texture_model import load_texture_space, save_coefficients  # noqa: E402
 from utils.viewer import open_picture  # noqa: E402
 
@@ -144,15 +149,15 @@ def fit_photo(args):
         img_path, mesh_path, scale_path = (find_target(None, asset) for asset in ('photo', 'photo_mesh', 'photo_scale'))
     image, mesh = read_image(img_path), Mesh(filename=mesh_path)
     scale = load_scale(scale_path, len(image))
-    embedded = (len(mesh.v), len(mesh.f)) == EMBEDDED_SIZE
-    texture_fname = find_texture_space(args.texture_fname, 'synthetic_head' if embedded else 'FLAME')
+    texture_fname = find_space_of(mesh, args.texture_fname)
     space = load_texture_space(texture_fname, specular=not args.no_specular)
     table = find_texture_data([texture_fname] if space.ft is not None else args.texture_mapping, mesh, space.size, ROOT)
     tell_negative(space)
 
     fit, texture, mask = fit_projection(space, project_texels(image, mesh, scale, table), mesh, table,
                                         number_of_components(args.num_components, space))
-    out = os.path.join(args.out_path, 'tex_fit_' + os.path.splitext(os.path.basename(img_path))[0])
+    name = 'tex_fit_' + os.path.splitext(os.path.basename(img_path))[0]
+    out = free_name(os.path.join(args.out_path, name), [img_path, mesh_path])
     written = write_textured_mesh(out, mesh, table, texture, mask)
     write_image(out + '_albedo.png', np.rint(space.texture(fit.coefficients)).astype(np.uint8))
     save_coefficients(out + '_params.npz', fit.coefficients[None], *model_identity(texture_fname),

@@ -1,5 +1,6 @@
 """Random textures: what is drawn, what is written, red stays red; and the fit to a photo."""
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -23,7 +24,7 @@ from utils.synthetic_head.mesh import HeadMesh
 from utils.synthetic_head.portrait import SCALE, draw_portrait
 from utils.synthetic_head.texture import paint_texture, texture_painter
 from utils.synthetic_head.texture_space import random_traits
-from utils.texture_fit import fit_projection
+from utils.texture_fit import TextureFit, fit_projection
 from utils.texture_mapping import find_texture_data, texel_image
 from utils.texture_model import load_texture_space
 
@@ -267,6 +268,18 @@ def test_a_fit_writes_texture_albedo_and_coefficients(fitted):
         assert file['tex'].shape == (1, 20) and file['light'].shape == (9, 3) and 0 < file['rms'] < 12
         albedo = load_texture_space(synthetic_path('texture_space')).texture(file['tex'][0])
     assert np.abs(read_image(str(fitted / 'tex_fit_synthetic_photo_albedo.png')) - albedo).max() < 0.502
+
+
+def test_a_fit_replaces_neither_its_photo_nor_its_mesh(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample_texture, 'fit_projection', lambda space, projected, mesh, table, count: (
+        TextureFit(np.zeros(count), np.zeros((9, 3)), 0.0), *np.zeros((2, space.size, space.size, 3), np.uint8)))
+    photo, mesh = tmp_path / 'me.png', tmp_path / 'tex_fit_me.obj'
+    for asset, path in (('photo', photo), ('photo_mesh', mesh)):
+        shutil.copy(synthetic_path(asset), path)
+    before = photo.read_bytes(), mesh.read_bytes()
+    main(flags(tmp_path, fit=str(photo), target_mesh=str(mesh), target_scale=synthetic_path('photo_scale')))
+    assert (photo.read_bytes(), mesh.read_bytes()) == before
+    assert {'tex_fit_me_textured.obj', 'tex_fit_me_textured_params.npz'} <= set(os.listdir(tmp_path))
 
 
 def test_the_fit_tells_dark_skin_from_little_light():
