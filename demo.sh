@@ -49,8 +49,10 @@ if ! "$VENV_PYTHON" -c 'from utils.cli import find_embedding, find_model; find_e
 fi
 run_demo fit_3D_landmarks fit_3D_landmarks.py $fit_flags
 run_demo fit_3D_mesh fit_3D_mesh.py
-run_demo sample_texture sample_texture.py
+run_demo sample_texture sample_texture.py --seed 1
+run_demo fit_texture sample_texture.py --fit
 run_demo build_texture build_texture_from_image.py
+run_demo build_texture_mirror build_texture_from_image.py --fill mirror
 run_demo fit_2D_landmarks fit_2D_landmarks.py $fit_flags
 
 rm -f results/.started

@@ -11,6 +11,13 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
 
 
+@pytest.fixture(autouse=True)
+def nothing_said_yet():
+    """Every test hears what a script says once, as in a process of its own."""
+    from utils.cli import say_once
+    say_once.cache_clear()
+
+
 @pytest.fixture(scope='session')
 def shared():
     """The folder of real data beside the repository; tests that need it are skipped where it is absent."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.spatial import Delaunay
 
 from utils import rasterizer
-from utils.rasterizer import rasterize, rasterize_samples
+from utils.rasterizer import flat_faces, rasterize, rasterize_samples
 
 
 def triangulated(seed, lattice, size=24, count=60):
@@ -65,6 +65,14 @@ def test_the_nearest_face_is_seen(seed):
     z = np.where((u >= 0) & (v >= 0) & (u + v <= 1), a[..., 2] + u * (b - a)[..., 2] + v * (c - a)[..., 2], -np.inf)
     assert np.array_equal(face_ids, np.where(z.max(0) > -np.inf, z.argmax(0), -1))
     assert np.allclose(places(bary, points, faces, face_ids)[:, 2], z.max(0)[face_ids >= 0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.booleans())
+def test_faces_side_by_side_are_found_without_depth_and_the_first_of_those_that_overlap(seed, overlapping):
+    points, faces = soup(seed) if overlapping else triangulated(seed, lattice=True)
+    flat = points * [1, 1, 0]
+    assert np.array_equal(flat_faces(points[:, :2], faces, 24, 24), rasterize(flat, faces, 24, 24)[0])
 
 
 def test_a_unit_square_is_one_pixel():

@@ -33,7 +33,7 @@ def clone(tmp_path_factory):
     for name in ('models', 'data'):
         shutil.copytree(os.path.join(ROOT, name), clone / name,
                         ignore=lambda _, names: [name for name in names if 'synthetic_' not in name])
-    for asset in ('model', 'embedding'):
+    for asset in ('model', 'embedding', 'uv', 'photo_mesh', 'texture_space'):
         synthetic_path(asset, clone)
     shutil.copy(synthetic_path('photo', clone), clone / 'photo.png')
     shutil.copy(synthetic_path('photo_landmarks', clone), clone / 'photo_lmks.npy')
@@ -58,7 +58,8 @@ def written(clone):
         assert python == 'python'
         before = set(clone.rglob('*'))
         run(arguments, clone)
-        files[line] = {path for path in set(clone.rglob('*')) - before if path.is_file() and path.suffix != '.pyc'}
+        files[line] = {path for path in set(clone.rglob('*')) - before if path.is_file() and path.suffix != '.pyc'
+                       and not path.name.startswith('texels_')}
     return files
 
 
@@ -67,16 +68,29 @@ def test_every_script_has_a_section_and_commands():
 
 
 def test_commands_write_what_the_readme_names(written):
-    sample, templates, fit, photo = COMMANDS
+    (sample, templates, saved), (fit, photo), (texture, own_texture), (textures, fitted) = (
+        [line for line in COMMANDS if shlex.split(line)[1] == script] for script in (
+            'sample_FLAME.py', 'fit_2D_landmarks.py', 'build_texture_from_image.py', 'sample_texture.py'))
     assert {path.name for path in written[sample]} == {
         'samples.png', *(f'FLAME_sample_0{i}{end}' for i in (1, 2, 3) for end in ('.ply', '_params.npz'))}
     assert {path.name for path in written[templates]} == {
         'samples.png', *(f'VOCA_template_0{i}{end}' for i in (1, 2) for end in ('.ply', '_params.npz'))}
+    assert {path.name for path in written[saved]} == {
+        f'FLAME_sample_01_neutral{end}' for end in ('.ply', '_params.npz')}
     endings = ('.obj', '_scale.npy', '_params.npz', '_fit.png')
     assert {path.name for path in written[fit]} == {f'synthetic_photo{end}' for end in endings}
     assert {path.name for path in written[photo]} == {f'photo{end}' for end in endings}
+    textured = {'.mtl', '.png', '_mask.png', '_views.png'}
+    assert {path.name for path in written[texture]} == {f'synthetic_photo{end}' for end in textured}
+    assert {path.name for path in written[own_texture]} == {f'photo{end}' for end in textured | {'.obj'}}
+    endings = ('.obj', '.mtl', '.png', '_params.npz')
+    assert {path.name for path in written[textures] if path.parent.name == 'texture_samples'} == {
+        'textures.png', *(f'tex_sample_0{i}{end}' for i in (1, 2, 3) for end in endings)}
+    endings += ('_mask.png', '_views.png', '_albedo.png')
+    assert {path.name for path in written[fitted] if path.parent.name == 'texture_fits'} == {
+        f'tex_fit_synthetic_photo{end}' for end in endings}
     assert {path.parent.name for line in COMMANDS for path in written[line]} == {
-        'FLAME_samples', 'VOCA_templates', 'results', 'fits'}
+        'FLAME_samples', 'VOCA_templates', 'results', 'fits', 'textured', 'texture_samples', 'texture_fits'}
 
 
 def test_the_table_of_parameters_names_every_key(written):

@@ -10,7 +10,17 @@ import pytest
 from utils import viewer
 from utils.mesh import Mesh
 from utils.rasterizer import rasterize
-from utils.render_mesh import contact_sheet, draw_mesh, front_points, overlay, render_heads, render_mesh, vertex_normals
+from utils.render_mesh import (
+    contact_sheet,
+    draw_mesh,
+    draw_textured,
+    front_points,
+    overlay,
+    render_heads,
+    render_mesh,
+    render_views,
+    vertex_normals,
+)
 
 
 def ball(num=24):
@@ -185,3 +195,31 @@ def test_with_a_display_the_desktops_viewer_gets_the_picture(monkeypatch, tmp_pa
     viewer.open_picture('picture.png')
     process[0].wait(10)
     assert (tmp_path / 'opened').read_text() == 'picture.png\n'
+
+
+# ---- textured meshes
+
+def test_a_textured_square_shows_its_texture():
+    texture = np.random.RandomState(0).randint(0, 256, (20, 20, 3)).astype(np.uint8)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    points = np.column_stack([corners * [20, -20] + [3, 24], np.zeros(4)])
+    faces = [[0, 1, 2], [0, 2, 3]]
+    bgr, alpha = draw_textured(points, faces, corners, faces, texture, 30, 30)
+    assert np.array_equal(np.round(255 * bgr[5:23, 4:22]), texture[1:19, 1:19]) and alpha.sum() == 400
+    inner, _ = draw_textured(points, np.array(faces)[:, ::-1], corners, np.array(faces)[:, ::-1], texture, 30, 30)
+    assert (inner[4:24, 3:23][texture > 20] < bgr[4:24, 3:23][texture > 20]).all()
+
+
+def test_views_turn_the_front_to_the_right_and_keep_the_size():
+    v, f = ball()
+    mesh = Mesh(v, f, vt=v[:, :2] / 2 + 0.5, ft=f)
+    mesh.vt[:, 1] = np.where(v[:, 2] > 0.5, 0.9, 0.1)               # the front is red, the rest blue
+    texture = np.zeros((8, 8, 3), np.uint8)
+    texture[:4, :, 2], texture[4:, :, 0] = 255, 255
+    picture = render_views(mesh, texture, 100, 80, angles=(-90, 0, 90))
+    assert picture.shape == (100, 240, 3)
+    red = (picture[..., 2] > 200) & (picture[..., 0] < 50)
+    left, front, right = (np.nonzero(part)[1].mean() for part in np.split(red, 3, axis=1))
+    assert left < 30 and 35 < front < 45 and right > 50
+    widths = [np.ptp(np.nonzero((part < 255).any(2))[1]) for part in np.split(picture, 3, axis=1)]
+    assert np.ptp(widths) <= 1

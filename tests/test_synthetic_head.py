@@ -10,20 +10,23 @@ import pytest
 from tests import mesh_checks
 from tests.smpl_reference import reference_smpl
 from tf_smpl.load_model import load_model
-from utils.camera import fit_affine
+from utils.camera import fit_affine, project
 from utils.files import InputError, read_image
+from utils.mesh import Mesh
 from utils.rasterizer import rasterize
 from utils.synthetic_head import demo
 from utils.synthetic_head.controls import EYE_CENTRE, EYE_RADIUS, MIRROR
 from utils.synthetic_head.demo import FILES, synthetic_path
 from utils.synthetic_head.expression_tables import EXPRESSIONS
 from utils.synthetic_head.landmarks import static_landmarks
+from utils.synthetic_head.measured import LANDMARKS, MESH, measured_vertices, random_head
 from utils.synthetic_head.mesh import LEFT_EYE, RIGHT_EYE, SKIN, HeadMesh
 from utils.synthetic_head.portrait import SCALE, SEED, SIZE, random_person
 from utils.synthetic_head.posing import posed_vertices
 from utils.synthetic_head.spaces import principal_components
 from utils.synthetic_head.texture import paint_texture
 from utils.synthetic_head.uv import texture_coordinates
+from utils.targets import Target, read_points, read_registered_mesh, unit_scale
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ASK_FOR_MODEL = """
@@ -340,6 +343,44 @@ def test_the_photo_shows_the_face_its_landmarks_say(head, root, model):
     assert edge.std(0).max() < 15 and np.ptp(image[350:400, 300:500], axis=(0, 1)).min() > 100
 
 
+# ---- what the 3D fits are shown on
+
+def test_points_in_space_lie_on_a_random_head_but_for_the_noise(root, model):
+    points = read_points(Target('x', synthetic_path('landmarks_3d', root)))
+    assert unit_scale(points, template_landmarks(root, model), 'auto') == (1, 'm')
+    seed, pose, place, noise = LANDMARKS
+    embedding = np.load(synthetic_path('embedding', root))
+    v = random_head(model, seed, pose, place)
+    exact = np.einsum('lk,lkc->lc', embedding['lmk_b_coords'], v[model['f'][embedding['lmk_face_idx']]])
+    assert (points - exact).std() == pytest.approx(noise, rel=0.2) and np.linalg.norm(points.mean(0)) > 1
+
+
+def test_the_registered_mesh_is_another_such_head_in_the_models_order(root, model):
+    path = synthetic_path('registered_mesh', root)
+    v = read_registered_mesh(Target('x', path), model['f'], len(model['v_template']), 'synthetic_generic.pkl')
+    np.testing.assert_array_equal(Mesh(filename=path).f, model['f'])
+    assert unit_scale(v, model['v_template'], 'auto') == (1, 'm')
+    seed, pose, place, noise = MESH
+    assert (v - random_head(model, seed, pose, place)).std() == pytest.approx(noise, rel=0.05)
+
+
+@pytest.mark.parametrize('pose', [LANDMARKS[1], MESH[1]])
+def test_both_heads_are_turned_and_open_their_mouths(pose):
+    assert np.linalg.norm(pose[:3]) > 0.4 and pose[6] > 0.1 and np.any(pose[9:])
+
+
+def test_they_are_the_same_each_time(root, model):
+    again = measured_vertices(model)
+    np.testing.assert_array_equal(again, measured_vertices(model))
+    np.testing.assert_allclose(Mesh(filename=synthetic_path('registered_mesh', root)).v, again, atol=2e-7)
+
+
+def template_landmarks(root, model):
+    embedding = np.load(synthetic_path('embedding', root))
+    corners = model['v_template'][model['f'][embedding['lmk_face_idx']]]
+    return np.einsum('lk,lkc->lc', embedding['lmk_b_coords'], corners)
+
+
 # ---- files
 
 def test_a_second_request_reads_nothing_new(root, capsys):
@@ -407,3 +448,16 @@ def test_modules_load_without_tensorflow_and_opencv():
             'import utils.synthetic_head.demo, utils.synthetic_head.portrait, utils.synthetic_head.model')
     process = start_python(code)
     assert process.wait(timeout=60) == 0, process.stderr.read()
+
+
+def test_the_registered_mesh_lies_where_the_photo_shows_the_head(head):
+    mesh, scale = Mesh(filename=synthetic_path('photo_mesh')), np.load(synthetic_path('photo_scale'))
+    np.testing.assert_array_equal(mesh.f, head.f)
+    lmks = project(landmark_points(head, mesh.v), float(scale), SIZE)
+    np.testing.assert_allclose(lmks, np.load(synthetic_path('photo_landmarks')), atol=1e-3)
+
+
+def test_the_layouts_file_is_the_layout(head):
+    layout, (vt, ft) = np.load(synthetic_path('uv')), texture_coordinates(head)
+    for name, expected in (('vt', vt), ('ft', ft), ('f', head.f)):
+        np.testing.assert_array_equal(layout[name], expected)

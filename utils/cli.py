@@ -1,5 +1,6 @@
 """What the scripts share at the command line: flags, which files are used when none is named, errors in one line."""
 import argparse
+import functools
 import os
 import sys
 
@@ -9,8 +10,11 @@ from utils.files import InputError
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FLAME_NAMES = ('generic_model', 'FLAME_NEUTRAL', 'flame2023', 'flame2023_Open', 'flame')    # never a gendered one
 EMBEDDING_NAME = 'flame_static_embedding.pkl'
+TEXTURE_NAMES = ('FLAME_texture.npz', 'albedoModel2020_FLAME_albedoPart.npz', 'FLAME_albedo_from_BFM.npz')
 GET_FLAME = 'FLAME is at https://flame.is.tue.mpg.de: save it as models/generic_model.pkl'
 GET_EMBEDDING = f'{EMBEDDING_NAME} is in https://github.com/TimoBolkart/TF_FLAME: save it into data/'
+
+GET_TEXTURE = f'{TEXTURE_NAMES[0]} is at https://flame.is.tue.mpg.de: save it into data/'
 
 
 def quiet_tensorflow():
@@ -73,6 +77,24 @@ def find_embedding(flame_lmk_path, model_path):
     return path
 
 
+def find_texture_space(texture_fname, model_path):
+    """Returns the path of the texture space that goes with a model when none is named.
+
+    That is the embedded head's own for the embedded head, else the first of TEXTURE_NAMES in data/ or models/. Raises
+    InputError with the place to get one where there is none.
+    """
+    if texture_fname is not None:
+        return _checked(texture_fname)
+    if is_embedded(model_path):
+        return _embedded('texture_space')
+    for name in TEXTURE_NAMES:
+        for folder in ('data', 'models'):
+            path = os.path.join(ROOT, folder, name)
+            if os.path.isfile(path):
+                return path
+    raise InputError(f'no texture space for {os.path.basename(model_path)} in data/. {GET_TEXTURE}')
+
+
 def find_target(target_path, asset):
     """Returns the path of a file to fit or project: the one named, else the embedded demo's (e.g. 'photo').
 
@@ -84,6 +106,12 @@ def find_target(target_path, asset):
 def is_embedded(model_path):
     """Tells whether a model's file is the embedded head's."""
     return os.path.basename(model_path).startswith('synthetic_')
+
+
+@functools.cache
+def say_once(text):
+    """Prints a line the first time only, however many files it is true of."""
+    print(text)
 
 
 def run_script(main, args):

@@ -20,7 +20,7 @@ def rasterize(points, faces, height, width):
     seen = _nearest(_fragments(_spans(points, faces, height, width)), height * width)
     pixels = np.flatnonzero(seen >= 0)
     bary = np.zeros((height * width, 3))
-    bary[pixels] = _barycentric(points, faces, seen[pixels], pixels % width + 0.5, pixels // width + 0.5)
+    bary[pixels] = barycentric(points, faces, seen[pixels], pixels % width + 0.5, pixels // width + 0.5)
     return seen.reshape(height, width), bary.reshape(height, width, 3)
 
 
@@ -39,9 +39,36 @@ def rasterize_samples(points, faces, height, width, pixels, grid):
     samples = np.flatnonzero(seen >= 0)
     pixel, row, column = pixels[samples // grid**2], samples % grid**2 // grid, samples % grid
     bary = np.zeros((len(seen), 3))
-    bary[samples] = _barycentric(fine, faces, seen[samples], pixel % width * grid + column + 0.5,
+    bary[samples] = barycentric(fine, faces, seen[samples], pixel % width * grid + column + 0.5,
                                  pixel // width * grid + row + 0.5)
     return seen.reshape(-1, grid**2), bary.reshape(-1, grid**2, 3)
+
+
+def flat_faces(points, faces, height, width):
+    """Finds the face at every pixel centre where faces lie side by side: points [V, 2] -> [height, width] int32, or -1.
+
+    Where faces lie on each other the first one is found. As `rasterize` of faces of one depth, but faster.
+    """
+    points = np.column_stack([points, np.zeros(len(points))])
+    seen = np.full(height * width, -1, np.int32)
+    for pixel, _, face in _fragments(_spans(points, np.asarray(faces), height, width)):
+        seen[pixel] = face                      # faces come last first: where several are, the first one stays
+    return seen.reshape(height, width)
+
+
+def barycentric(points, faces, face_ids, x, y):
+    """Barycentric coordinates [n, 3] of the places (x, y) [n] on the faces [n] that cover them."""
+    with np.errstate(all='ignore'):
+        corners = points[faces]
+        a, b = _edges(corners)
+        places = np.stack([*corners[:, 0, :2].T, b[1], -b[0], -a[1], a[0], _area(a, b)], axis=1)[face_ids]
+    px, py = x - places[:, 0], y - places[:, 1]
+    u = (px * places[:, 2] + py * places[:, 3]) / places[:, 6]
+    v = (px * places[:, 4] + py * places[:, 5]) / places[:, 6]
+    bary = np.stack([1 - u - v, u, v], axis=1)
+    np.clip(bary, 0, 1, out=bary)
+    bary /= bary.sum(1)[:, None]
+    return bary
 
 
 def _nearest(fragments, size):
@@ -152,21 +179,6 @@ def _samples_in(pixels, fragments, height, width, grid):
         slot = slots[row // grid * width + column // grid]
         kept = np.flatnonzero(slot >= 0)
         yield slot[kept] * grid**2 + row[kept] % grid * grid + column[kept] % grid, z[kept], face[kept]
-
-
-def _barycentric(points, faces, face_ids, x, y):
-    """Barycentric coordinates [n, 3] of the places (x, y) [n] on the faces [n] that cover them."""
-    with np.errstate(all='ignore'):
-        corners = points[faces]
-        a, b = _edges(corners)
-        places = np.stack([*corners[:, 0, :2].T, b[1], -b[0], -a[1], a[0], _area(a, b)], axis=1)[face_ids]
-    px, py = x - places[:, 0], y - places[:, 1]
-    u = (px * places[:, 2] + py * places[:, 3]) / places[:, 6]
-    v = (px * places[:, 4] + py * places[:, 5]) / places[:, 6]
-    bary = np.stack([1 - u - v, u, v], axis=1)
-    np.clip(bary, 0, 1, out=bary)
-    bary /= bary.sum(1)[:, None]
-    return bary
 
 
 def _edges(corners):

@@ -7,6 +7,7 @@ import numpy as np
 
 from utils.mesh import Mesh
 from utils.rasterizer import rasterize, rasterize_samples
+from utils.texture_mapping import sample_texture
 
 SKY_BLUE = (0.98, 0.81, 0.53)                           # BGR
 GAMMA = 2.2
@@ -69,7 +70,37 @@ def draw_mesh(points, faces, height, width, colour=SKY_BLUE, normals=None):
     covered part of each pixel. Outlines, where neighbouring pixels show faces that do not touch, are sampled finer.
     """
     points, faces = np.asarray(points, np.float64), np.asarray(faces).astype(np.int64)
-    surface = _Surface(points, faces, colour, normals)
+    return _draw(_Surface(points, faces, colour, normals), points, faces, height, width)
+
+
+def draw_textured(points, faces, vt, ft, texture, height, width):
+    """Draws a mesh in its texture, BGR uint8 [N, N, 3], without light, as seen along z; outlines smooth.
+
+    points [V, 3] on the screen, faces [F, 3], texture coordinates vt [T, 2] and their triangles ft [F, 3]. Returns bgr
+    and alpha as draw_mesh does; the inner side of the surface is darker.
+    """
+    points, faces = np.asarray(points, np.float64), np.asarray(faces).astype(np.int64)
+    return _draw(_Textured(points, faces, np.asarray(vt)[ft], texture), points, faces, height, width)
+
+
+def render_views(mesh, texture, height=360, width=280, angles=(-90, -45, 0, 45, 90)):
+    """A picture of a textured mesh (v, f, vt, ft) from several sides, BGR uint8: turned about the vertical by angles in
+    degrees, its front to the right of the picture where they are positive.
+    """
+    views = []
+    frame = np.array([mesh.v.min(0), mesh.v.max(0)])
+    reach = np.ptp(frame, axis=0).max() / 2
+    for angle in np.radians(angles):
+        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        v = (mesh.v - frame.mean(0)) @ turn.T
+        points = front_points(v, height, width, ([-reach] * 3, [reach] * 3))
+        bgr, alpha = draw_textured(points, mesh.f, mesh.vt, mesh.ft, texture, height, width)
+        views.append(overlay(np.full((height, width, 3), 255, np.uint8), bgr, alpha))
+    return np.hstack(views)
+
+
+def _draw(surface, points, faces, height, width):
+    """Draws what gives off surface.light(face_ids, bary); bgr and alpha as draw_mesh returns them."""
     face_ids, bary = rasterize(points, faces, height, width)
     alpha = (face_ids >= 0).astype(np.float32)
     bgr = _to_screen(surface.light(face_ids, bary))
@@ -111,9 +142,25 @@ def contact_sheet(images, columns, labels=None):
 def render_heads(vertices, f, labels, height=400, width=300):
     """A contact sheet of heads with the same faces, each vertices [V, 3], from the front and to the same scale."""
     frame = np.min([v.min(0) for v in vertices], axis=0), np.max([v.max(0) for v in vertices], axis=0)
-    rows = -(-len(vertices) // max(5, int(np.sqrt(len(vertices)))))
     images = [render_mesh(Mesh(v, f), height, width, frame) for v in vertices]
-    return contact_sheet(images, -(-len(images) // rows), labels)
+    return contact_sheet(images, columns_of(len(images)), labels)
+
+
+def render_textures(mesh, textures, labels, height=400, width=300):
+    """A contact sheet of a mesh (v, f, vt, ft) in each of the textures, BGR uint8 [N, N, 3], lit from the front."""
+    points = front_points(mesh.v, height, width)
+    light, _ = draw_mesh(points, mesh.f, height, width, colour=(1, 1, 1))
+    images = []
+    for texture in textures:
+        bgr, alpha = draw_textured(points, mesh.f, mesh.vt, mesh.ft, texture, height, width)
+        images.append(overlay(np.full((height, width, 3), 255, np.uint8), bgr * light, alpha))
+    return contact_sheet(images, columns_of(len(images)), labels)
+
+
+def columns_of(count):
+    """How many of so many pictures stand beside each other on a sheet."""
+    rows = -(-count // max(5, int(np.sqrt(count))))
+    return -(-count // rows)
 
 
 class _Surface:
@@ -126,9 +173,7 @@ class _Surface:
         self.colour = np.clip(np.asarray(colour, np.float32), 0, 1) ** np.float32(GAMMA)
         if self.colour.ndim == 2:
             self.colour = self.colour[faces]
-        with np.errstate(invalid='ignore'):
-            edges = upright[faces[:, 1:]] - upright[faces[:, :1]]
-            self.inner = edges[:, 0, 0] * edges[:, 1, 1] < edges[:, 0, 1] * edges[:, 1, 0]
+        self.inner = _inner(upright, faces)
 
     def light(self, face_ids, bary):
         """The light [..., 3] that comes to the viewer from places [...] on faces; none where face_ids is -1."""
@@ -144,6 +189,31 @@ class _Surface:
         colour = self.colour if self.colour.ndim == 1 else np.einsum('nkc,nk->nc', self.colour[face_ids], bary)
         light.reshape(-1, 3)[places] = colour * diffuse[:, None] + (GLOSS * towards[:, -1:] ** SHARPNESS)
         return light
+
+
+class _Textured:
+    """The colours of a texture on a mesh that is not lit."""
+
+    def __init__(self, points, faces, corners, texture):
+        self.corners, self.texture = corners, texture                                       # [F, 3, 2], [N, N, 3]
+        self.inner = _inner(points * [1, -1, 1], faces)
+
+    def light(self, face_ids, bary):
+        """The light [..., 3] that comes to the viewer from places [...] on faces; none where face_ids is -1."""
+        light = np.zeros((*face_ids.shape, 3), np.float32)
+        places = np.flatnonzero(face_ids >= 0)
+        face_ids, bary = face_ids.reshape(-1)[places], bary.reshape(-1, 3)[places]
+        colour = sample_texture(self.texture, np.einsum('nk,nkc->nc', bary, self.corners[face_ids]))
+        colour = (colour / 255).astype(np.float32) ** np.float32(GAMMA)
+        light.reshape(-1, 3)[places] = colour * np.where(self.inner[face_ids], INSIDE, 1)[:, None]
+        return light
+
+
+def _inner(upright, faces):
+    """Which faces [F] show the viewer their inner side; points [V, 3] with y up."""
+    with np.errstate(invalid='ignore'):
+        edges = upright[faces[:, 1:]] - upright[faces[:, :1]]
+        return edges[:, 0, 0] * edges[:, 1, 1] < edges[:, 0, 1] * edges[:, 1, 0]
 
 
 def _to_screen(light):

@@ -9,6 +9,7 @@ from utils.synthetic_head.painter import TRAITS
 from utils.synthetic_head.posing import posed_vertices
 from utils.synthetic_head.texture import paint_texture
 from utils.synthetic_head.uv import texture_coordinates
+from utils.texture_mapping import sample_texture
 
 SIZE = 768                                      # of the picture, in pixels
 SCALE = 2700.0                                  # pixels per metre
@@ -41,12 +42,16 @@ def make_portrait(head, model, embedding, seed=SEED):
 
     head: the HeadMesh that `model` was made from; embedding: its landmarks' triangles and barycentric coordinates.
     """
-    shape, expression, pose, traits = random_person(seed)
-    v = posed_vertices(model, shape, expression, pose) + PLACE
+    v, traits = portrait_vertices(model, seed), random_person(seed)[3]
     face_idx, b_coords = embedding
     landmarks = np.einsum('lk,lkc->lc', b_coords, v[head.f[face_idx]])
     texture = paint_texture(head, TEXTURE_SIZE, traits)
     return draw_portrait(head, v, texture), project(landmarks, SCALE, SIZE)
+
+
+def portrait_vertices(model, seed=SEED):
+    """The vertices [V, 3] of the person in the picture, metres from its lower left corner."""
+    return posed_vertices(model, *random_person(seed)[:3]) + PLACE
 
 
 def draw_portrait(head, v, texture):
@@ -71,18 +76,6 @@ def background(size):
     """A plain wall, brighter behind the head: linear red, green, blue [size, size, 3]."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     return (1 - 0.73 * ((x - 0.45) ** 2 + (y - 0.4) ** 2))[..., None] * BACKGROUND
-
-
-def sample_texture(texture, uv):
-    """Colours [n, 3] of a texture at coordinates [n, 2], bilinear."""
-    size = len(texture)
-    place = uv * [size, -size] + [-0.5, size - 0.5]
-    corner = np.clip(np.floor(place).astype(int), 0, size - 2)
-    right, down = np.clip(place - corner, 0, 1).T[..., None]
-    column, row = corner.T
-    upper = texture[row, column] * (1 - right) + texture[row, column + 1] * right
-    lower = texture[row + 1, column] * (1 - right) + texture[row + 1, column + 1] * right
-    return upper * (1 - down) + lower * down
 
 
 def diffuse_light(normals):

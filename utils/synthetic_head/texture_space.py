@@ -1,0 +1,38 @@
+"""A texture space of the head in the layout of MPI's: principal components of textures painted for random people."""
+import functools
+
+import numpy as np
+
+from utils.synthetic_head.painter import TRAITS
+from utils.synthetic_head.spaces import principal_components
+from utils.synthetic_head.texture import GROWN, grow, texture_painter
+from utils.synthetic_head.uv import texture_coordinates
+
+SIZE, PEOPLE, COMPONENTS = 256, 80, 20
+SEED = 4
+TAN = -0.7                  # mean of the trait 'light': the painter's own mean is fair
+SPREAD = {'light': 1.5, 'red': 0.7, 'olive': 0.5, 'lips': 0.5, 'iris': 0.6, 'blush': 0.8, 'stubble': 0.8,
+          'blotch_large': 0.6, 'blotch_small': 0.6}
+
+
+def make_texture_space(head):
+    """A dict of mean [S, S, 3], tex_dir [S, S, 3, K] (blue, green, red from 0 to 255), vt [T, 2] and ft [F, 3]."""
+    painter, covered = texture_painter(head, SIZE)
+    painter.noise = functools.cache(painter.noise)                  # of all people alike
+    colours = np.stack([255 * painter.paint(traits)[:, ::-1] for traits in random_traits(SEED, PEOPLE)])
+    mean = colours.mean(0)
+    components = principal_components([(colours - mean) / np.sqrt(PEOPLE - 1)], COMPONENTS)
+
+    space = np.zeros((SIZE, SIZE, 3, 1 + COMPONENTS), np.float32)
+    space[covered] = np.concatenate([mean[None], components]).transpose(1, 2, 0)
+    space = grow(space.reshape(SIZE, SIZE, -1), covered, GROWN).reshape(space.shape)
+    vt, ft = texture_coordinates(head)
+    return {'mean': space[..., 0], 'tex_dir': space[..., 1:], 'vt': vt, 'ft': ft}
+
+
+def random_traits(seed, count):
+    """Yields traits of random people, as dicts: normal with standard deviations 1 or SPREAD, in opposite pairs."""
+    draws = np.random.RandomState(seed).normal(size=(count // 2, len(TRAITS)))
+    for draw in np.concatenate([draws, -draws]):
+        traits = {name: SPREAD.get(name, 1.0) * value for name, value in zip(TRAITS, draw, strict=True)}
+        yield {**traits, 'light': traits['light'] + TAN}
