@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from utils.step_equations import tf_promise
-
 
 class MeshEquations(NamedTuple):
     """loss [A]; half gradients g_outer [A, O], g_inner [A, B]; the normal matrix without priors: h_outer [A, O, O],
@@ -79,18 +77,26 @@ def _tf_padded(values, like):
     return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, like.shape[3] - values.shape[-1]]])
 
 
-def tf_step(equations, damping):
-    """The step [A, O + B] at a damping [A], and by how much [A] it should lower the loss."""
+def tf_solve(equations, damping, right):
+    """The solutions [A, O + B, Q] at a damping [A] for right sides [A, O + B, Q]."""
     e, damping = equations, damping[:, None]
-    dtype, there = e.g_inner.dtype, e.h_inner.dtype
+    dtype, there, num_outer = right.dtype, e.h_inner.dtype, e.d_outer.shape[1]
+    right = tf.cast(right, there)
     priors = tf.cast(e.d_inner + damping * e.s_inner, there)
-    h_inner = tf.linalg.set_diag(e.h_inner, tf.linalg.diag_part(e.h_inner) + priors)
-    right = tf.concat([e.h_mixed, tf.cast(e.g_inner, there)[:, :, None]], 2)
-    solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_inner), right)
-    reduced = tf.concat([e.h_outer, tf.cast(e.g_outer, there)[:, :, None]], 2) - tf.matmul(
-        e.h_mixed, solved, transpose_a=True)
-    reduced = tf.cast(reduced, dtype)
-    h_outer = reduced[:, :, :-1] + tf.linalg.diag(e.d_outer + damping * e.s_outer)
-    outer = -tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer), reduced[:, :, -1:])
-    inner = -tf.cast(solved[:, :, -1] + tf.linalg.matvec(solved[:, :, :-1], tf.cast(outer[:, :, 0], there)), dtype)
-    return tf_promise(tf.concat([outer[:, :, 0], inner], 1), e, damping)
+    factor = tf.linalg.cholesky(tf.linalg.set_diag(e.h_inner, tf.linalg.diag_part(e.h_inner) + priors))
+    solved = tf.linalg.cholesky_solve(factor, tf.concat([e.h_mixed, right[:, num_outer:]], 2))
+    solved_outer, solved_right = solved[:, :, :num_outer], solved[:, :, num_outer:]
+    reduced = tf.cast(tf.concat([e.h_outer, right[:, :num_outer]], 2)
+                      - tf.matmul(e.h_mixed, solved, transpose_a=True), dtype)
+    h_outer = reduced[:, :, :num_outer] + tf.linalg.diag(e.d_outer + damping * e.s_outer)
+    outer = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer), reduced[:, :, num_outer:])
+    return tf.concat([outer, tf.cast(solved_right - tf.matmul(solved_outer, tf.cast(outer, there)), dtype)], 1)
+
+
+def tf_times(equations, x):
+    """The normal matrix without damping times x [A, O + B]."""
+    e, num_outer = equations, equations.d_outer.shape[1]
+    outer, inner = (tf.cast(part, e.h_inner.dtype)[:, :, None] for part in (x[:, :num_outer], x[:, num_outer:]))
+    parts = tf.concat([tf.matmul(e.h_outer, outer) + tf.matmul(e.h_mixed, inner, transpose_a=True),
+                       tf.matmul(e.h_mixed, outer) + tf.matmul(e.h_inner, inner)], 1)
+    return tf.cast(parts[:, :, 0], x.dtype) + tf.concat([e.d_outer, e.d_inner], 1) * x
