@@ -315,11 +315,11 @@ def test_as_a_user_runs_it_from_elsewhere(tmp_path):
     assert os.listdir(tmp_path / 'a folder') == ['texture_samples'] and 'Traceback' not in done.stderr
 
 
-def test_a_wrong_space_ends_in_one_line_and_code_2(tmp_path):
+def test_a_wrong_space_ends_in_one_line_and_code_2(tmp_path, run_here):
     (tmp_path / 'a space.npz').write_bytes(b'nothing')
-    done = run('--texture_fname', str(tmp_path / 'a space.npz'), '--out_path', str(tmp_path / 'out'))
-    assert done.returncode == 2 and not (tmp_path / 'out').exists() and 'Traceback' not in done.stderr
-    assert done.stderr.splitlines()[-1] == f'sample_texture.py: {tmp_path / "a space.npz"}: not a .npz file'
+    done = run_here('sample_texture.py', '--texture_fname', tmp_path / 'a space.npz', '--out_path', tmp_path / 'out')
+    assert done.returncode == 2 and not (tmp_path / 'out').exists()
+    assert done.stderr.rstrip() == f'sample_texture.py: {tmp_path / "a space.npz"}: not a .npz file'
 
 
 def test_on_the_full_size_model_with_a_bfm_space(shared, flame_pkl, tmp_path, layout):

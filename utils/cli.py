@@ -13,7 +13,6 @@ EMBEDDING_NAME = 'flame_static_embedding.pkl'
 TEXTURE_NAMES = ('FLAME_texture.npz', 'albedoModel2020_FLAME_albedoPart.npz', 'FLAME_albedo_from_BFM.npz')
 GET_FLAME = 'FLAME is at https://flame.is.tue.mpg.de: save it as models/generic_model.pkl'
 GET_EMBEDDING = f'{EMBEDDING_NAME} is in https://github.com/TimoBolkart/TF_FLAME: save it into data/'
-
 GET_TEXTURE = f'{TEXTURE_NAMES[0]} is at https://flame.is.tue.mpg.de: save it into data/'
 
 
