@@ -1,4 +1,6 @@
 """A small head in FLAME's names, terms to fit it by, and their solver with everything fed, to try the fits on."""
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -15,6 +17,9 @@ NUM_VERTICES, NUM_POINTS = 30, 14
 WEIGHTS = {'lmk': 100.0, 'shape': 0.1, 'expr': 0.2, 'neck_pose': 3.0, 'jaw_pose': 0.1, 'eyeballs_pose': 0.3}
 USERS_WEIGHTS = {**WEIGHTS, 'lips': 30.0, 'jaw_open': 2.0, 'size': 5.0}
 BENT_WEIGHTS = {**USERS_WEIGHTS, 'bent': 4.0}
+COUNTS = ('max_iterations',)
+USUAL_LIMITS = {name: parameter.default for name, parameter in inspect.signature(tf_least_squares).parameters.items()
+                if parameter.default is not inspect.Parameter.empty}
 
 
 def small_model():
@@ -30,8 +35,8 @@ def small_layer(kind, dtype=tf.float64, matrix_dtype=None):
     random = np.random.RandomState(5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(points_module, 'NUM_IDENTITY', NUM_SHAPE)
-        return SMPLPoints(model, random.randint(0, NUM_VERTICES, (NUM_POINTS, 3)), random.dirichlet(np.ones(3), NUM_POINTS),
-                          dtype, matrix_dtype=matrix_dtype), NUM_POINTS
+        triangles, b_coords = random.randint(0, NUM_VERTICES, (NUM_POINTS, 3)), random.dirichlet(np.ones(3), NUM_POINTS)
+        return SMPLPoints(model, triangles, b_coords, dtype, matrix_dtype=matrix_dtype), NUM_POINTS
 
 
 def tf_plain(params, points, data):
@@ -75,16 +80,16 @@ class Fits:
 
     def __init__(self, layer, num_points, terms, dtype=tf.float64, weights=None):
         self.layer, self.terms = layer, terms
-        tf_residuals, usual = TERMS[terms]
+        tf_residuals, own_weights = TERMS[terms]
         with tf.Graph().as_default() as graph:
             self.initial = {name: tf.placeholder(dtype, [None, value.shape[1]], name)
                             for name, value in start(terms, 1).items()}
             self.data = {'lmks': tf.placeholder(dtype, [None, num_points, 3]),
                          'seen': tf.placeholder(dtype, [None, num_points, 1])}
-            self.limits = {'max_iterations': tf.placeholder_with_default(100, [])}
-            self.limits.update({name: tf.placeholder_with_default(tf.constant(value, dtype), []) for name, value in (
-                ('ftol', 1e-9), ('xtol', 1e-10), ('gtol', 1e-10))})
-            self.solution = tf_least_squares(tf_residuals, weights or usual, layer, self.initial, self.data, **self.limits)
+            self.limits = {name: tf.placeholder_with_default(tf.constant(usual, None if name in COUNTS else dtype), [])
+                           for name, usual in USUAL_LIMITS.items()}
+            self.solution = tf_least_squares(tf_residuals, weights or own_weights, layer, self.initial, self.data,
+                                             **self.limits)
         self.session = tf.Session(graph=graph)
 
     def __call__(self, data, initial=None, **limits):

@@ -19,8 +19,8 @@ NUM_POINTS = 7
 def some_points(num_vertices=40, corners=3, seed=1):
     """Vertices [L, K] of points and weights [L, K] of sum 1, some negative."""
     random = np.random.RandomState(seed)
-    weights = random.randn(NUM_POINTS, corners)
-    return random.randint(0, num_vertices, (NUM_POINTS, corners)), weights + (1 - weights.sum(1, keepdims=True)) / corners
+    weights, triangles = random.randn(NUM_POINTS, corners), random.randint(0, num_vertices, (NUM_POINTS, corners))
+    return triangles, weights + (1 - weights.sum(1, keepdims=True)) / corners
 
 
 def from_the_layer(model, triangles, b_coords, *inputs):
@@ -128,7 +128,8 @@ def test_landmarks_of_the_embedded_head():
     vertices = SMPL(model)(*inputs).numpy()
     np.testing.assert_allclose(points(*inputs), get_model_lmks(vertices, model['f'], *embedding), atol=1e-12)
     moving, weights = points.moving(*inputs), np.random.RandomState(0).randn(1, 51, 3)
-    by_theta, by_beta = (differences(lambda *x: np.sum(weights * points(*x), (1, 2)), inputs, which) for which in (2, 1))
+    by_theta, by_beta = (differences(lambda *x: np.sum(weights * points(*x), (1, 2)), inputs, which)
+                         for which in (2, 1))
     np.testing.assert_allclose(np.einsum('nlc,nclt->nt', weights, moving.d_theta), by_theta, atol=1e-9)
     products = points.beta_products(moving, weights.swapaxes(1, 2)[:, None])[:, 0]
     np.testing.assert_allclose(products, by_beta, atol=1e-9)

@@ -1,4 +1,4 @@
-"""The equations of a step, of landmarks and of meshes: loss, gradient and normal matrix against differences, solutions."""
+"""The equations of a step, for points and for meshes: loss, gradient, normal matrix by differences, and solutions."""
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,11 +32,12 @@ def case(request):
         residuals = problem.tf_weighted(layer(head.trans, head.beta, head.theta), values, tf_data)
         residuals = tf.concat([tf.reshape(r, [-1, np.prod(r.shape[1:])]) for r in residuals.values()], 1)
         equations = module.tf_equations(problem, x, tf_data)
-        parts = {name: getattr(equations, name) for name in ('loss', 'g_outer', 'g_inner', 'd_outer', 'd_inner', 's_outer',
-                                                             's_inner')}
+        parts = {name: getattr(equations, name)
+                 for name in ('loss', 'g_outer', 'g_inner', 'd_outer', 'd_inner', 's_outer', 's_inner')}
         other, damping = tf.placeholder(tf.float64, x.shape), tf.placeholder(tf.float64, [None])
         right = tf.placeholder(tf.float64, [None, x.shape[1], 2])
         times, solved = module.tf_times(equations, other), module.tf_solve(equations, damping, right)
+        matrix = module.tf_normal_matrix(equations)
     session = tf.Session(graph=graph)
     random = np.random.RandomState(6)
     place = 0.3 * random.randn(2, x.shape[1]) + np.concatenate([start(terms, 2)[name] for name in problem.names], 1)
@@ -51,13 +52,7 @@ def case(request):
     locals_ = {'other': other, 'damping': damping, 'right': right}
     jacobian = differences(residuals_at, [place], 0)
     return SimpleNamespace(run=run, place=place, jacobian=jacobian, residuals=residuals_at(place), parts=parts,
-                           times=times, solved=solved, names=problem.names, widths=problem.widths)
-
-
-def normal_matrix(case):
-    """From tf_times, a column at a time: [N, X, X]."""
-    size = case.place.shape[1]
-    return np.stack([case.run(case.times, other=np.tile(column, (2, 1))) for column in np.eye(size)], axis=2)
+                           times=times, solved=solved, matrix=matrix, names=problem.names, widths=problem.widths)
 
 
 def test_loss_and_gradient_are_the_residuals(case):
@@ -69,12 +64,16 @@ def test_loss_and_gradient_are_the_residuals(case):
 
 def test_the_normal_matrix_is_exact(case):
     expected = np.einsum('nrx,nry->nxy', case.jacobian, case.jacobian)
-    np.testing.assert_allclose(normal_matrix(case), expected, rtol=1e-7, atol=1e-7 * np.abs(expected).max())
+    found = case.run(case.matrix)
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7 * np.abs(expected).max())
+    other = np.random.RandomState(8).randn(*case.place.shape)
+    times = np.einsum('nxy,ny->nx', found, other)
+    np.testing.assert_allclose(case.run(case.times, other=other), times, atol=1e-10 * np.abs(times).max())
 
 
 @pytest.mark.parametrize('damping', [0, 1e-3, 10.0])
 def test_solutions_solve_the_damped_equations(case, damping):
-    found, matrix = SimpleNamespace(**case.run(case.parts)), normal_matrix(case)
+    found, matrix = SimpleNamespace(**case.run(case.parts)), case.run(case.matrix)
     scales = np.hstack([found.s_outer, found.s_inner])
     assert (scales > 0).all()
     right = np.random.RandomState(7).randn(*scales.shape, 2)

@@ -99,7 +99,8 @@ def test_any_batch_of_unknown_size_equals_single_heads():
             found = session.run(wanted, feed)
             assert [len(part) for part in found] == [batch] * 3
             for n in range(batch):
-                for whole, one in zip(found, session.run(wanted, {p: x[n:n + 1] for p, x in feed.items()}), strict=True):
+                single = session.run(wanted, {p: x[n:n + 1] for p, x in feed.items()})
+                for whole, one in zip(found, single, strict=True):
                     np.testing.assert_allclose(whole[n], one[0], atol=1e-11)
 
 
