@@ -93,8 +93,8 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     best, best_gradient, best_loss, x, promised, damping, iterations = (
         tf.gather(part, state.active) for part in state[:7])
     data = {name: tf.gather(value, state.active) for name, value in data.items()}
-    equations_of = step_equations if hasattr(problem.points, 'd_beta') else mesh_equations
-    equations = equations_of.tf_equations(problem, x, data)
+    algebra = equations_of(problem.points)
+    equations = algebra.tf_equations(problem, x, data)
     loss, gradient = equations.loss, tf.concat([equations.g_outer, equations.g_inner], 1)
     accepted = loss <= best_loss                                            # not so where it is NaN
     lowered = best_loss - loss
@@ -102,8 +102,8 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
     damping = tf.maximum(damping, LEAST_DAMPING)
     moved = tf.where(_tf_wide(accepted & (promised > 0) & (gain < POOR_GAIN), x), x - best, tf.zeros_like(x))
-    lacking = gradient - best_gradient - equations_of.tf_times(equations, moved)
-    step, next_promised = _tf_step(equations_of, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
+    lacking = gradient - best_gradient - algebra.tf_times(equations, moved)
+    step, next_promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
 
     status = tf.zeros_like(iterations)
     for is_so, reason in ((iterations >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
@@ -120,12 +120,12 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     return _State(*parts, tf.boolean_mask(state.active, tf.equal(status, RUNNING)))
 
 
-def _tf_step(equations_of, equations, gradient, damping, lacking, curvature):
+def _tf_step(algebra, equations, gradient, damping, lacking, curvature):
     """The step [A, X], and by how much [A] it should lower the loss.
 
     The curvature [A] that the normal matrix lacked along the last step makes it larger where it is positive.
     """
-    solved = equations_of.tf_solve(equations, damping, tf.stack([-gradient, lacking], 2))
+    solved = algebra.tf_solve(equations, damping, tf.stack([-gradient, lacking], 2))
     step, along = solved[:, :, 0], solved[:, :, 1]
     lengths = curvature + tf.reduce_sum(lacking * along, 1)
     share = tf.where((curvature > 0) & tf.math.is_finite(lengths), tf.reduce_sum(lacking * step, 1) / lengths,
@@ -138,6 +138,11 @@ def _tf_step(equations_of, equations, gradient, damping, lacking, curvature):
 def _tf_wide(chosen, like):
     """[A] -> [A, X]."""
     return chosen[:, None] & tf.ones_like(like, tf.bool)
+
+
+def equations_of(points):
+    """The module with the equations for a few points, or for all vertices of a mesh."""
+    return step_equations if hasattr(points, 'd_beta') else mesh_equations
 
 
 class Problem:
