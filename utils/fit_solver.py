@@ -13,7 +13,7 @@ OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
 
 
 class FitResult(NamedTuple):
-    """values: {name: [N, W]}; before, after: {term: its weighted sum of squares [N]}; iterations [N], status: N texts."""
+    """values: {name: [N, W]}; before, after: {term: weighted sum of squares [N]}; iterations [N]; status: N texts."""
     values: Any
     before: Any
     after: Any
@@ -52,8 +52,8 @@ class FitSolver:
     def sequence(self, initial, data, smooth):
         """Fits N frames of one person: as __call__, with one identity for all of them.
 
-        smooth: the weight of squared changes from frame to frame, in UNITS of utils/sequence_fit.py. One identity has one
-        prior, so the weight of the term `shape` is shared among the frames.
+        smooth: the weight of squared changes from frame to frame, in UNITS of utils/sequence_fit.py. One identity has
+        one prior, so the weight of the term `shape` is shared among the frames.
         """
         count = len(next(iter(initial.values())))
         weights = {name: weight / count if name == 'shape' else weight for name, weight in self.weights.items()}
@@ -72,7 +72,8 @@ class FitSolver:
                 {name: tf.placeholder(self.points.dtype, [None, *np.shape(value)[1:]], name)
                  for name, value in arrays.items()} for arrays in (initial, data))
             if self.optimizer == 'least_squares':
-                self._solution = tf_least_squares(self.tf_residuals, self.weights, self.points, self._initial, self._data)
+                self._solution = tf_least_squares(self.tf_residuals, self.weights, self.points, self._initial,
+                                                  self._data)
             else:
                 self._build_scipy(initial)
         self._session = tf.Session(graph=graph)
@@ -101,7 +102,8 @@ class FitSolver:
         results = [optimizer.minimize(self._session, feed) for optimizer in self._optimizers]
         values, after = self._session.run([self._variables, self._terms], feed)
         before, after = ({name: np.array([value]) for name, value in terms.items()} for terms in (before, after))
-        return FitResult(values, before, after, np.array([sum(result.nit for result in results)]), [str(results[-1].message)])
+        iterations = np.array([sum(result.nit for result in results)])
+        return FitResult(values, before, after, iterations, [str(results[-1].message)])
 
 
 class _SequenceGraph:
@@ -138,8 +140,8 @@ class _SequenceGraph:
 
     def steps(self, initial):
         """The unit of each variable's change [Y]."""
-        return np.concatenate([np.full(self.problem.widths[name], UNITS.get(name) or RELATIVE_UNIT * np.mean(initial[name]))
-                               for name in self.names])
+        units = {name: UNITS.get(name) or RELATIVE_UNIT * np.mean(initial[name]) for name in self.names}
+        return np.concatenate([np.full(self.problem.widths[name], unit) for name, unit in units.items()])
 
     def normal(self, frames, shape):
         parts = self._run(self._normal, frames, shape)

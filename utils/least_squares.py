@@ -1,4 +1,4 @@
-"""Nonlinear least squares in the graph: many small problems at once, by Gauss-Newton steps with Levenberg-Marquardt damping.
+"""Nonlinear least squares in the graph: many small problems at once, by damped Gauss-Newton steps.
 
 Every problem minimises sum_k w_k |r_k|^2 over the parameters of a head, where the residual terms r_k are what a script
 writes down: tensors made of points on the model and of the parameters. The model gives the derivatives of its points,
@@ -6,9 +6,10 @@ utils/term_derivatives.py those of the terms. Each problem has its own damping, 
 stops by itself; problems that have stopped leave the batch.
 
 A step x solves (J^T J + D + d S + w w^T / c) x = -g: J is the Jacobian of all terms but the priors, D the priors'
-diagonal, d the damping, S the scales, g half the gradient; w w^T / c is what J^T J + D lacked along the last step, by the
-change of the gradient (the symmetric rank-one update), where that is more and the step has lowered the loss by much less
-than it promised: it ends the zigzag of Gauss-Newton steps that go too far where the residuals are curved. utils/step_equations.py and utils/mesh_equations.py solve such systems.
+diagonal, d the damping (Levenberg-Marquardt), S the scales, g half the gradient. w w^T / c is what J^T J + D lacked
+along the last step by the change of the gradient (the symmetric rank-one update). It is taken in where it is more and
+the step lowered the loss by much less than it promised, and ends the zigzag of Gauss-Newton steps that go too far where
+the residuals are curved. utils/step_equations.py and utils/mesh_equations.py solve such systems.
 (J. Nocedal, S. Wright: Numerical Optimization, 2006, chapters 6, 10; damping: H. B. Nielsen, IMM-REP-1999-05.)
 
 Letters in shapes: N problems (may be unknown), A of them that still run, L points, C their axes, W numbers of a
@@ -44,9 +45,9 @@ class Solution(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: the best x [N, X] so far with its loss [N] and half gradient [N, X], the x to try next and by how much
-    it should lower the loss (0 where it is the best once more), damping, iterations, status, and the indices [A] of the
-    problems that run.
+    """Of the loop: the best x [N, X] so far with its loss [N] and half gradient [N, X], the x to try next and by how
+    much it should lower the loss (0 where it is the best once more), damping, iterations, status, and the indices [A]
+    of the problems that run.
     """
     x: Any
     gradient: Any
@@ -76,9 +77,9 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
     before = problem.tf_terms(x, data)
     finite = tf.math.is_finite(tf.add_n(list(before.values())))
-    none = tf.zeros_like(x[:, 0])
-    state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, tf.zeros_like(finite, tf.int32),
-                   tf.where(finite, RUNNING * tf.ones_like(finite, tf.int32), NOT_FINITE * tf.ones_like(finite, tf.int32)),
+    none, zero = tf.zeros_like(x[:, 0]), tf.zeros_like(finite, tf.int32)
+    state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, zero,
+                   tf.where(finite, zero + RUNNING, zero + NOT_FINITE),
                    tf.cast(tf.where(finite)[:, 0], tf.int32))
 
     def tf_body(*state):
@@ -207,15 +208,17 @@ class Problem:
             axes = [[0, 0] for _ in value.shape]
             axes[axis] = [start, self.num_outer - start - value.shape[axis]]
             return tf.pad(value, axes)
-        starts = dict(zip(self.outer, np.cumsum([0, *(self.widths[name] for name in self.outer)]).tolist()))
+        starts = dict(zip(self.outer, np.cumsum([0, *(self.widths[name] for name in self.outer)]).tolist(),
+                          strict=False))
         direct = [tf_placed(value, starts[name]) for name, value in columns.items() if name in starts]
         return tf.add_n([tf_placed(by_points, 0), *direct])
 
     def tf_inner_columns(self, like, columns):
-        """Columns [A, R, B] of the coefficients that `columns` names, others zero, in the dtype of `like` [A, R, ..]."""
+        """Columns [A, R, B] of the coefficients in `columns`, others zero, of the dtype of `like` [A, R, ..]."""
         zeros = tf.zeros_like(tf.reshape(like, [-1, like.shape[1], math.prod(like.shape[2:])])[:, :, :1])
-        return tf.concat([tf.cast(columns[name], like.dtype) if name in columns else tf.tile(zeros, [1, 1, self.widths[name]])
-                          for name in INNER], 2)
+        parts = {name: tf.tile(zeros, [1, 1, self.widths[name]]) for name in INNER}
+        parts.update({name: tf.cast(value, like.dtype) for name, value in columns.items() if name in INNER})
+        return tf.concat([parts[name] for name in INNER], 2)
 
     def tf_scales(self, priors, of_terms):
         """The priors' diagonal [A, O + B], and the scales: that and the terms' own [A, O], never quite zero."""

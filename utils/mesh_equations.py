@@ -1,7 +1,7 @@
 """The equations of one step of the least-squares solver where the points are all vertices of a mesh.
 
-Thousands of points determine hundreds of coefficients, whose Jacobian is too large to be held for each problem. The layer
-gives their part of the normal matrix without it (tf_smpl/vertices.py), and they are eliminated by its Cholesky factor.
+Thousands of points determine hundreds of coefficients, whose Jacobian is too large to be held for each problem. The
+layer gives their part of the normal matrix without it (tf_smpl/vertices.py), and its Cholesky factor eliminates them.
 
 Letters in shapes: A problems, V vertices, P columns for them, O outer parameters, B coefficients, R rows per point.
 """

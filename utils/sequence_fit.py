@@ -1,8 +1,8 @@
 """Frames of one person: one identity for all, everything else frame by frame, and changes between frames kept small.
 
-The loss is that of all frames and sum_n |(y_n+1 - y_n) / unit|^2 times the weight `smooth`, y all variables of a frame but
-the identity. Each Gauss-Newton step, damped as in utils/least_squares.py, is solved exactly: the frames make a block
-tridiagonal system, the identity a border of it, whose Schur complement is as large as the identity.
+The loss is that of all frames and sum_n |(y_n+1 - y_n) / unit|^2 times the weight `smooth`, y all variables of a frame
+but the identity. Each Gauss-Newton step, damped as in utils/least_squares.py, is solved exactly: the frames make a
+block tridiagonal system, the identity a border of it, whose Schur complement is as large as the identity.
 
 Letters in shapes: N frames, Y variables of a frame, S coefficients of identity, X = Y + S.
 """
@@ -19,8 +19,8 @@ MAX_ITERATIONS, FTOL, GTOL = 100, 1e-9, 1e-10
 
 
 class Normal(NamedTuple):
-    """loss [N]; half gradients frames [N, Y], shape [S]; normal matrices h_frames [N, Y, Y], h_mixed [N, Y, S] and, summed
-    over the frames, h_shape [S, S].
+    """loss [N]; half gradients g_frames [N, Y], g_shape [S]; normal matrices h_frames [N, Y, Y], h_mixed [N, Y, S] and,
+    summed over the frames, h_shape [S, S].
     """
     loss: Any
     g_frames: Any
@@ -33,12 +33,12 @@ class Normal(NamedTuple):
 def fit_sequence(evaluate, frames, shape, smooth):
     """Minimises over frames [N, Y] and shape [S], from the values given.
 
-    evaluate(frames, shape) -> Normal. smooth [Y]: the weight of each variable's squared change. Returns frames, shape, the
-    number of iterations and, in words, why it stopped.
+    evaluate(frames, shape) -> Normal. smooth [Y]: the weight of each variable's squared change. Returns frames, shape,
+    the number of iterations and, in words, why it stopped.
     """
     best, damping, promised, status = None, FIRST_DAMPING, 0.0, 'too many iterations'
     trial = frames, shape
-    for iteration in tqdm(range(1, MAX_ITERATIONS + 1), unit='step', leave=False, disable=None):
+    for iteration in tqdm(range(1, MAX_ITERATIONS + 1), unit='step', leave=False, disable=None):    # noqa: B007
         found = evaluate(*trial)
         loss = found.loss.sum() + np.sum(smooth * np.diff(trial[0], axis=0) ** 2)
         if best is not None and not loss <= best[2]:
