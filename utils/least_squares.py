@@ -60,8 +60,8 @@ class _State(NamedTuple):
     active: Any
 
 
-def tf_least_squares(tf_residuals, weights, points, initial, data, max_iterations=100, ftol=1e-9, xtol=1e-10,
-                     gtol=1e-10):
+def tf_least_squares(tf_residuals, weights, points, initial, data, max_iterations=100, ftol=1e-7, xtol=1e-9,
+                     gtol=1e-9):
     """Adds the fits of N problems to the graph and returns their Solution.
 
     tf_residuals(params, points, data) -> {term: residuals [N, ...]}; `params` has the variables as attributes, and
@@ -107,10 +107,10 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     step, next_promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
 
     status = tf.zeros_like(iterations)
-    for is_so, reason in ((iterations >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
+    for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
                           (accepted & (promised > 0) & (lowered <= ftol * loss), SETTLED),
                           (accepted & tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
-                          (accepted & (next_promised <= gtol * loss), NO_GRADIENT),
+                          (accepted & (tf.abs(next_promised) <= gtol * loss), NO_GRADIENT),
                           (tf.equal(iterations, 0) & ~tf.math.is_finite(loss), NOT_FINITE)):
         status = tf.where(is_so, tf.fill(tf.shape(status), reason), status)
     kept = _tf_wide(accepted, x)
