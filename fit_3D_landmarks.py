@@ -68,7 +68,9 @@ STAGES = ((['trans', 'rot', 'scale'], ['lmk'], 5e-6), (None, None, 5e-6))
 
 
 def tf_residuals(params, lmks, target):
-    """The terms of the objective, not yet squared: lmks and target.lmks [N, 51, 3] in metres, target.seen [N, 51, 1]."""
+    """The terms of the objective, not yet squared: lmks and target.lmks [N, 51, 3] in metres, target.seen [N, 51, 1]:
+    1 where the point is there, else 0.
+    """
     target_lmks = target.lmks * params.scale[:, :, None] if hasattr(params, 'scale') else target.lmks
     return {
         'lmk': 1000.0 * target.seen * (lmks - target_lmks),
@@ -132,7 +134,8 @@ def main(args):
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
-        lmks, target_lmks = get_model_lmks(vertices, model['f'], *embedding), example[0] * found.others.get('scale', 1.0)
+        lmks = get_model_lmks(vertices, model['f'], *embedding)
+        target_lmks = example[0] * found.others.get('scale', 1.0)
         distances = 1000 * np.linalg.norm(lmks - target_lmks, axis=1)
         distances = {'lmk_rms_mm': np.sqrt(np.nanmean(distances**2)), 'lmk_max_mm': np.nanmax(distances)}
         if len(targets) == 1:
@@ -140,7 +143,8 @@ def main(args):
                                       '{lmk_max_mm:.3f} mm'.format(**distances))
         Mesh(vertices, model['f']).write_ply(out + '.ply')
         if example[1] < NUM_SHOWN:
-            write_image(out + '_fit.png', landmarks_picture(vertices, model['f'], target_lmks, lmks, found.params.rot[0]))
+            picture = landmarks_picture(vertices, model['f'], target_lmks, lmks, found.params.rot[0])
+            write_image(out + '_fit.png', picture)
         extras = {**fit_extras(found, weights), **distances, **found.others}
         save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(target, settings),
                     embedding_name=os.path.basename(flame_lmk_path), embedding_sha256=settings['embedding'])
@@ -152,7 +156,8 @@ def main(args):
         return complete_row(out + '_params.npz', files, fit_identity(target, settings), model_fname, columns)
 
     batch_size = len(targets) if args.shared_shape else args.batch_size or default_batch_size(4 << 20, 512)
-    rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns, is_complete if args.resume else None)
+    rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns,
+                       is_complete if args.resume else None)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, targets[0].name)
     print(f'Written: {first}.ply, {first}_params.npz, {first}_fit.png'
@@ -176,8 +181,8 @@ if __name__ == '__main__':
     parser.add_argument('--flame_lmk_path',
                         help='landmark embedding (default: ./data/flame_static_embedding.pkl, or the embedded head\'s)')
     parser.add_argument('--target_lmk_path', nargs='+',
-                        help='landmarks [51, 3]: files, patterns, folders (default: ./data/landmark_3d.npy if it is there, '
-                             'else the embedded head\'s)')
+                        help='landmarks [51, 3]: files, patterns, folders (default: ./data/landmark_3d.npy if it is '
+                             'there, else the embedded head\'s)')
     parser.add_argument('--unit', choices=('auto', 'm', 'cm', 'mm'), default='auto',
                         help='of the landmarks; auto tells it by their extent (default: %(default)s)')
     parser.add_argument('--fit_scale', action='store_true', help='find the scale of the landmarks as well')

@@ -1,4 +1,4 @@
-"""Fits FLAME to a mesh in its topology: identity, expression, pose and place of a head, of many heads, or of a sequence.
+"""Fits FLAME to a mesh in its topology: identity, expression, pose and place of a head, of many, or of a sequence.
 
     python fit_3D_mesh.py --target_mesh_path registered_mesh.ply --out_path results
 
@@ -64,7 +64,9 @@ STAGES = ((['trans', 'rot', 'scale'], ['data'], 5e-6), (None, None, 5e-6))
 
 
 def tf_residuals(params, vertices, target):
-    """The terms of the objective, not yet squared: vertices and target.vertices [N, V, 3], metres, target.seen [N, V, 1]."""
+    """The terms of the objective, not yet squared: vertices and target.vertices [N, V, 3] in metres, target.seen
+    [N, V, 1]: 1 where the vertex is there, else 0.
+    """
     target_vertices = target.vertices * params.scale[:, :, None] if hasattr(params, 'scale') else target.vertices
     return {
         'data': target.seen * (vertices - target_vertices),
@@ -113,8 +115,9 @@ def main(args):
 
     def fit(examples):
         vertices, places = zip(*examples, strict=True)
-        return with_vertices(fit_mesh(np.array(vertices), solver, model['v_template'], root, sizes, rows_of(start, places),
-                                      args.fit_scale, args.smooth if args.shared_shape else None), smpl)
+        return with_vertices(fit_mesh(np.array(vertices), solver, model['v_template'], root, sizes,
+                                      rows_of(start, places), args.fit_scale,
+                                      args.smooth if args.shared_shape else None), smpl)
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
@@ -137,7 +140,8 @@ def main(args):
         return complete_row(out + '_params.npz', files, fit_identity(target, settings), model_fname, columns)
 
     batch_size = len(targets) if args.shared_shape else args.batch_size or default_batch_size(16 << 20, 64)
-    rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns, is_complete if args.resume else None)
+    rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns,
+                       is_complete if args.resume else None)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, targets[0].name)
     print(f'Written: {first}.ply, {first}_params.npz, {first}_fit.png'

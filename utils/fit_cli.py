@@ -12,7 +12,7 @@ NUM_SHOWN = 20                  # of more targets than this, the others get no p
 
 
 class OneFit(NamedTuple):
-    """params: FlameParams [1, ...]; others: {name: number or array} of further variables; before, after: {term: value}."""
+    """params: FlameParams [1, ...]; others: {name: number} of further variables; before, after: {term: value}."""
     params: Any
     others: Any
     before: Any
@@ -29,7 +29,8 @@ def add_fit_flags(parser, weights, out_path='./results'):
     parser.add_argument('--optimizer', choices=OPTIMIZERS, default='least_squares',
                         help="the batched solver, or SciPy's as TF_FLAME used them (default: %(default)s)")
     for name, weight in weights.items():
-        parser.add_argument(f'--weight_{name}', type=float, default=weight, help='weight of the term (default: %(default)s)')
+        parser.add_argument(f'--weight_{name}', type=float, default=weight,
+                            help='weight of the term (default: %(default)s)')
     parser.add_argument('--batch_size', type=int, help='targets held at once (default: as many as memory allows)')
     parser.add_argument('--resume', type=str2bool, nargs='?', const=True, default=False,
                         help='skip targets whose results are there (default: %(default)s)')
@@ -101,7 +102,7 @@ def rows_of(start, places):
 
 
 def with_vertices(fits, smpl):
-    """Pairs of each OneFit and its mesh's vertices [V, 3], the same bit for bit as sample_FLAME.py --params makes them."""
+    """Pairs of each OneFit and its vertices [V, 3], the same bit for bit as sample_FLAME.py --params makes them."""
     params = FlameParams(*(np.concatenate(part) for part in zip(*(fit.params for fit in fits), strict=True)))
     return list(zip(fits, evaluate(smpl, params), strict=True))
 
