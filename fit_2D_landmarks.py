@@ -2,10 +2,11 @@
 
     python fit_2D_landmarks.py --target_img_path photo.png --target_lmk_path photo_lmks.npy --out_path results
 
-In:  a photo, and its landmarks in pixels, origin top left: iBUG's 68 points without the jaw line: .npy, .pts, .txt, .csv
-     or .json [51, 2]; several of both, patterns, folders, or one .npy [N, 51, 2].
-Out: NAME.obj          the mesh in metres: image x = scale * X, y = photo height - scale * Y; with NAME.mtl and NAME.png,
-                       its texture from the photo, and NAME_mask.png, what of it the photo shows
+In:  a photo, and its landmarks in pixels, origin top left: iBUG's 68 points without the jaw line, .npy, .pts, .txt,
+     .csv or .json [51, 2]; several of both, patterns, folders, or one .npy [N, 51, 2].
+Out: NAME.obj          the mesh in metres: image x = scale * X, y = photo height - scale * Y; with NAME.mtl and
+                       NAME.png, its texture from the photo, and NAME_mask.png, what of it the photo shows
+     NAME.glb          with --format glb, as well: the same with joints and sliders
      NAME_scale.npy    the scale in pixels per metre
      NAME_params.npz   every parameter, the camera, weights and final values of the terms, the model's name and hash
      NAME_fit.png      the photo with target (red) and fitted (blue) landmarks, and the mesh drawn over it
@@ -59,6 +60,7 @@ from utils.fit_cli import (  # noqa: E402
     settings_of,
     start_params,
     with_vertices,
+    write_head,
 )
 from utils.fit_solver import FitSolver  # noqa: E402
 from utils.flame_params import flame_sizes, model_identity, save_params  # noqa: E402
@@ -104,8 +106,8 @@ def tf_residuals(params, lmks, target):
 
 
 def fit_lmk2d(target_lmks, heights, solver, template_lmks, root, sizes, start=None, smooth=None):
-    """Fits heads to landmarks [N, 51, 2] of pictures of these heights [N], from the camera that fits best to the head at
-    rest, or from `start`: parameters and scales [N].
+    """Fits heads to landmarks [N, 51, 2] of pictures of these heights [N], from the camera that fits best to the head
+    at rest, or from `start`: parameters and scales [N].
 
     Returns a OneFit for each. smooth: None, or the weight of changes between the heads as frames of one person.
     """
@@ -152,8 +154,8 @@ def main(args):
         lmks, heights, places = zip(*examples, strict=True)
         chosen = None if start is None else (
             rows_of(start, places), np.broadcast_to(start_extras['scale'], len(photos))[list(places)])
-        return with_vertices(fit_lmk2d(np.array(lmks), np.array(heights, float), solver, template_lmks, root, sizes, chosen,
-                                       args.smooth if args.shared_shape else None), smpl)
+        return with_vertices(fit_lmk2d(np.array(lmks), np.array(heights, float), solver, template_lmks, root, sizes,
+                                       chosen, args.smooth if args.shared_shape else None), smpl)
 
     def write(photo, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, photo.name)
@@ -165,10 +167,15 @@ def main(args):
             print_fit(found, weights, 'Distance of the landmarks: RMS {lmk_rms_px:.3f} px, at most '
                                       '{lmk_max_px:.3f} px'.format(**distances))
         target_img = read_image(photo.path)
+        mesh = Mesh(vertices, model['f'])
         if table is None:
-            Mesh(vertices, model['f']).write_obj(out + '.obj')
+            mesh.write_obj(out + '.obj')
         else:
-            texture_fit(out, target_img, Mesh(vertices, model['f']), scale, table, inputs=[photo.path])
+            written = texture_fit(out, target_img, mesh, scale, table, inputs=[photo.path])
+            mesh.vt, mesh.ft = table['vt'], table['ft']
+            mesh.set_texture_image(written[2])
+        if args.format == 'glb':
+            write_head(out, mesh, args, model, found.params)
         with write_beside(out + '_scale.npy') as temporary:
             np.save(temporary, np.float64(scale))
         if number < NUM_SHOWN:
@@ -186,8 +193,8 @@ def main(args):
         return complete_row(out + '_params.npz', files, fit_identity(photo, settings), model_fname, columns)
 
     batch_size = len(photos) if args.shared_shape else args.batch_size or default_batch_size(4 << 20, 512)
-    rows = run_batches(photos, args.out_path, batch_size, read, fit, write, columns, is_complete if args.resume else None,
-                       problems)
+    rows = run_batches(photos, args.out_path, batch_size, read, fit, write, columns,
+                       is_complete if args.resume else None, problems)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, photos[0].name)
     print(f'Written: {first}.obj, {first}_scale.npy, {first}_params.npz, {first}_fit.png'
@@ -234,13 +241,13 @@ if __name__ == '__main__':
     parser.add_argument('--flame_lmk_path',
                         help='landmark embedding (default: ./data/flame_static_embedding.pkl, or the embedded head\'s)')
     parser.add_argument('--target_img_path', nargs='+',
-                        help='photos: files, patterns, folders (default: ./data/imgHQ00088.jpeg if it is there, else the '
-                             'embedded head\'s)')
+                        help='photos: files, patterns, folders (default: ./data/imgHQ00088.jpeg if it is there, else '
+                             'the embedded head\'s)')
     parser.add_argument('--target_lmk_path', nargs='+',
                         help='their landmarks [51, 2] (default: ./data/imgHQ00088_lmks.npy, or the embedded head\'s)')
     parser.add_argument('--texture_mapping', nargs='+',
                         help='texel table or UV layout of the model (default: the one that belongs to it)')
     parser.add_argument('--texture', type=str2bool, default=True,
                         help='texture the mesh with the photo (default: %(default)s)')
-    add_fit_flags(parser, WEIGHTS)
+    add_fit_flags(parser, WEIGHTS, formats=('obj', 'glb'))
     run_script(main, parser.parse_args())

@@ -5,6 +5,7 @@
 In:  the landmarks, iBUG's 68 points without the jaw line: .npy, .pp (MeshLab), .txt, .csv or .json [51, 3], NaN where
      one is missing; several files, a pattern, a folder, or one .npy [N, 51, 3].
 Out: NAME.ply          the mesh in metres
+     or NAME.obj, or NAME.glb with joints and sliders
      NAME_params.npz   every parameter, weights and final values of the terms, the model's name and hash
      NAME_fit.png      the mesh with target (red) and fitted (blue) landmarks, from the front and the side
      summary.csv       of several targets: how each ended, its terms and distances
@@ -45,6 +46,7 @@ from utils.fit_cli import (  # noqa: E402
     settings_of,
     start_params,
     with_vertices,
+    write_head,
 )
 from utils.fit_pictures import landmarks_picture  # noqa: E402
 from utils.fit_solver import FitSolver  # noqa: E402
@@ -68,7 +70,7 @@ STAGES = ((['trans', 'rot', 'scale'], ['lmk'], 5e-6), (None, None, 5e-6))
 
 
 def tf_residuals(params, lmks, target):
-    """The terms of the objective, not yet squared: lmks and target.lmks [N, 51, 3] in metres, target.seen [N, 51, 1]."""
+    """The terms of the objective, not yet squared: lmks, target.lmks [N, 51, 3] in metres, target.seen [N, 51, 1]."""
     target_lmks = target.lmks * params.scale[:, :, None] if hasattr(params, 'scale') else target.lmks
     return {
         'lmk': 1000.0 * target.seen * (lmks - target_lmks),
@@ -132,15 +134,17 @@ def main(args):
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
-        lmks, target_lmks = get_model_lmks(vertices, model['f'], *embedding), example[0] * found.others.get('scale', 1.0)
+        lmks = get_model_lmks(vertices, model['f'], *embedding)
+        target_lmks = example[0] * found.others.get('scale', 1.0)
         distances = 1000 * np.linalg.norm(lmks - target_lmks, axis=1)
         distances = {'lmk_rms_mm': np.sqrt(np.nanmean(distances**2)), 'lmk_max_mm': np.nanmax(distances)}
         if len(targets) == 1:
             print_fit(found, weights, 'Distance of the landmarks: RMS {lmk_rms_mm:.3f} mm, at most '
                                       '{lmk_max_mm:.3f} mm'.format(**distances))
-        Mesh(vertices, model['f']).write_ply(out + '.ply')
+        write_head(out, Mesh(vertices, model['f']), args, model, found.params)
         if example[1] < NUM_SHOWN:
-            write_image(out + '_fit.png', landmarks_picture(vertices, model['f'], target_lmks, lmks, found.params.rot[0]))
+            rot = found.params.rot[0]
+            write_image(out + '_fit.png', landmarks_picture(vertices, model['f'], target_lmks, lmks, rot))
         extras = {**fit_extras(found, weights), **distances, **found.others}
         save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(target, settings),
                     embedding_name=os.path.basename(flame_lmk_path), embedding_sha256=settings['embedding'])
@@ -148,14 +152,15 @@ def main(args):
 
     def is_complete(target):
         out = os.path.join(args.out_path, target.name)
-        files = [out + '.ply'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
+        files = [f'{out}.{args.format}'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
         return complete_row(out + '_params.npz', files, fit_identity(target, settings), model_fname, columns)
 
     batch_size = len(targets) if args.shared_shape else args.batch_size or default_batch_size(4 << 20, 512)
-    rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns, is_complete if args.resume else None)
+    rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns,
+                       is_complete if args.resume else None)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, targets[0].name)
-    print(f'Written: {first}.ply, {first}_params.npz, {first}_fit.png'
+    print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
     if args.visualize:
         open_picture(first + '_fit.png')
@@ -176,8 +181,8 @@ if __name__ == '__main__':
     parser.add_argument('--flame_lmk_path',
                         help='landmark embedding (default: ./data/flame_static_embedding.pkl, or the embedded head\'s)')
     parser.add_argument('--target_lmk_path', nargs='+',
-                        help='landmarks [51, 3]: files, patterns, folders (default: ./data/landmark_3d.npy if it is there, '
-                             'else the embedded head\'s)')
+                        help='landmarks [51, 3]: files, patterns, folders (default: ./data/landmark_3d.npy if it is '
+                             'there, else the embedded head\'s)')
     parser.add_argument('--unit', choices=('auto', 'm', 'cm', 'mm'), default='auto',
                         help='of the landmarks; auto tells it by their extent (default: %(default)s)')
     parser.add_argument('--fit_scale', action='store_true', help='find the scale of the landmarks as well')

@@ -1,10 +1,11 @@
-"""Fits FLAME to a mesh in its topology: identity, expression, pose and place of a head, of many heads, or of a sequence.
+"""Fits FLAME to a mesh in its topology: identity, expression, pose and place of a head, of many, or of a sequence.
 
     python fit_3D_mesh.py --target_mesh_path registered_mesh.ply --out_path results
 
 In:  a mesh with FLAME's vertices in FLAME's order, .ply or .obj, NaN or (0, 0, 0) where a vertex is missing; several
      files, a pattern, a folder, or one .npy [N, V, 3].
 Out: mesh_fitting.ply (or NAME.ply)   the mesh in metres
+     or .obj, or .glb with joints and sliders
      .._params.npz                    every parameter, weights and final values of the terms, the model's name and hash
      .._fit.png                       the distance of every vertex, from the front and the side
      summary.csv                      of several targets: how each ended, its terms and distances
@@ -42,6 +43,7 @@ from utils.fit_cli import (  # noqa: E402
     settings_of,
     start_params,
     with_vertices,
+    write_head,
 )
 from utils.fit_pictures import distance_picture  # noqa: E402
 from utils.fit_solver import FitSolver  # noqa: E402
@@ -64,7 +66,7 @@ STAGES = ((['trans', 'rot', 'scale'], ['data'], 5e-6), (None, None, 5e-6))
 
 
 def tf_residuals(params, vertices, target):
-    """The terms of the objective, not yet squared: vertices and target.vertices [N, V, 3], metres, target.seen [N, V, 1]."""
+    """The terms of the objective, not yet squared: vertices, target.vertices [N, V, 3] in metres, seen [N, V, 1]."""
     target_vertices = target.vertices * params.scale[:, :, None] if hasattr(params, 'scale') else target.vertices
     return {
         'data': target.seen * (vertices - target_vertices),
@@ -113,8 +115,9 @@ def main(args):
 
     def fit(examples):
         vertices, places = zip(*examples, strict=True)
-        return with_vertices(fit_mesh(np.array(vertices), solver, model['v_template'], root, sizes, rows_of(start, places),
-                                      args.fit_scale, args.smooth if args.shared_shape else None), smpl)
+        return with_vertices(fit_mesh(np.array(vertices), solver, model['v_template'], root, sizes,
+                                      rows_of(start, places), args.fit_scale,
+                                      args.smooth if args.shared_shape else None), smpl)
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
@@ -124,7 +127,7 @@ def main(args):
         if len(targets) == 1:
             print_fit(found, weights, 'Distance of the vertices: RMS {vertex_rms_mm:.3f} mm, at most '
                                       '{vertex_max_mm:.3f} mm'.format(**distances))
-        Mesh(vertices, model['f']).write_ply(out + '.ply')
+        write_head(out, Mesh(vertices, model['f']), args, model, found.params)
         if example[1] < NUM_SHOWN:
             write_image(out + '_fit.png', distance_picture(vertices, model['f'], target_vertices, found.params.rot[0]))
         extras = {**fit_extras(found, weights), **distances, **found.others}
@@ -133,14 +136,15 @@ def main(args):
 
     def is_complete(target):
         out = os.path.join(args.out_path, target.name)
-        files = [out + '.ply'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
+        files = [f'{out}.{args.format}'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
         return complete_row(out + '_params.npz', files, fit_identity(target, settings), model_fname, columns)
 
     batch_size = len(targets) if args.shared_shape else args.batch_size or default_batch_size(16 << 20, 64)
-    rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns, is_complete if args.resume else None)
+    rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns,
+                       is_complete if args.resume else None)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, targets[0].name)
-    print(f'Written: {first}.ply, {first}_params.npz, {first}_fit.png'
+    print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
     if args.visualize:
         open_picture(first + '_fit.png')

@@ -1,9 +1,9 @@
 """All vertices and how they move with pose and coefficients: what fits to registered meshes need.
 
-A vertex moves with the coefficients by R_v S_v + sum_j w_vj E_j: its blended rotation R_v = sum_j w_vj R_j turns its
-blend shapes S_v, and the joints take it along by E_j. The normal matrix of these, sum_v J_v^T J_v, is a sum over pairs of
-joints of products that the model alone determines, so it costs no look at the vertices: |R_v S|^2 = sum_ij w_vi w_vj
-S^T R_i^T R_j S.
+A vertex moves with the coefficients by J_v = R_v S_v + sum_j w_vj E_j: its blended rotation R_v = sum_j w_vj R_j turns
+its blend shapes S_v, and the joints take it along by E_j. The normal matrix sum_v J_v^T J_v is a sum over pairs of
+joints of products that the model alone determines, so it costs no look at the vertices:
+sum_v (R_v S_v)^T R_v S_v = sum_ij sum_v w_vi w_vj S_v^T (R_i^T R_j) S_v.
 
 Letters in shapes: N batch (may be unknown), V vertices, P columns for them (padded), J joints, B coefficients, K any
 number. Lengths in metres, angles in radians.
@@ -154,8 +154,9 @@ class SMPLVertices(SMPL):
 
 
 def _pair_tables(shapes, weights, pairs):
-    """Of blend shapes [B, 3 P] and weights [J, P]: the normal matrix at rest [B, B], and for each pair of joints i < j and
-    each pair of axes a <= b sum_v w_i w_j S_a^T S_b, made symmetric by its transpose where a < b, flat [6 pairs, B^2].
+    """Of blend shapes [B, 3 P] and weights [J, P]: the normal matrix at rest [B, B], and for each pair of joints i < j
+    and each pair of axes a <= b sum_v w_i w_j S_a^T S_b, made symmetric by its transpose where a < b:
+    flat [6 pairs, B^2].
     """
     axes = shapes.reshape(len(shapes), 3, -1)
     tables = np.empty((len(pairs), len(AXES), len(shapes), len(shapes)), shapes.dtype)

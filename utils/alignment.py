@@ -24,8 +24,8 @@ def align_rigid(points, targets, root, with_scale=False):
 
 
 def align_image(points, targets, root, height):
-    """Rotation (axis-angle [3]), translation [3] without z, and scale in pixels per metre that bring points [L, 3] near to
-    image points [L, 2] (pixels, y down, picture of this height) under scaled orthography.
+    """Rotation (axis-angle [3]), translation [3] without z, and scale in pixels per metre that bring points [L, 3] near
+    to image points [L, 2] (pixels, y down, picture of this height) under scaled orthography.
 
     Takes the better of the rotation nearest to the affine camera that fits best, and of a head that faces the viewer.
     """
@@ -41,7 +41,7 @@ def align_image(points, targets, root, height):
 
 
 def _nearest_camera(affine, points, targets):
-    """The sum of squares that is left, the scale and the rotation of the orthographic camera near an affine one [2, 3]."""
+    """The sum of squares that is left, the scale and rotation of the orthographic camera near an affine one [2, 3]."""
     left, _, right = np.linalg.svd(affine, full_matrices=False)
     rows = left @ right
     rotation = np.stack([*rows, np.cross(*rows)])

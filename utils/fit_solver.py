@@ -5,14 +5,15 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from utils.alignment import wrap
-from utils.least_squares import STATUS, Problem, tf_least_squares
+from utils.least_squares import STATUS, Problem, equations_of, tf_least_squares
 from utils.scipy_optimizer import ScipyOptimizerInterface
+from utils.sequence_fit import RELATIVE_UNIT, UNITS, Normal, fit_sequence
 
 OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
 
 
 class FitResult(NamedTuple):
-    """values: {name: [N, W]}; before, after: {term: its weighted sum of squares [N]}; iterations [N], status: N texts."""
+    """values: {name: [N, W]}; before, after: {term: weighted sum of squares [N]}; iterations [N]; status: N texts."""
     values: Any
     before: Any
     after: Any
@@ -48,13 +49,31 @@ class FitSolver:
             np.concatenate([part.iterations for part in parts]), sum((part.status for part in parts), []))
         return result._replace(values={**result.values, 'rot': wrap(result.values['rot'])})
 
+    def sequence(self, initial, data, smooth):
+        """Fits N frames of one person: as __call__, with one identity for all of them.
+
+        smooth: the weight of squared changes from frame to frame, in UNITS of utils/sequence_fit.py. One identity has
+        one prior, so the weight of the term `shape` is shared among the frames.
+        """
+        count = len(next(iter(initial.values())))
+        weights = {name: weight / count if name == 'shape' else weight for name, weight in self.weights.items()}
+        with tf.Graph().as_default(), tf.Session() as session:
+            problem = _SequenceGraph(self.tf_residuals, weights, self.points, initial, data, self.chunk, session)
+            frames, shape = problem.cut(initial)
+            found = fit_sequence(problem.normal, frames, shape.mean(axis=0), smooth * problem.steps(initial) ** -2.0)
+            before, after = (problem.terms(*values) for values in ((frames, shape.mean(axis=0)), found[:2]))
+            values = problem.joined(*found[:2])
+        return FitResult({**values, 'rot': wrap(values['rot'])}, before, after, np.full(count, found[2]),
+                         [found[3]] * count)
+
     def _build(self, initial, data):
         with tf.Graph().as_default() as graph:
             self._initial, self._data = (
                 {name: tf.placeholder(self.points.dtype, [None, *np.shape(value)[1:]], name)
                  for name, value in arrays.items()} for arrays in (initial, data))
             if self.optimizer == 'least_squares':
-                self._solution = tf_least_squares(self.tf_residuals, self.weights, self.points, self._initial, self._data)
+                self._solution = tf_least_squares(self.tf_residuals, self.weights, self.points, self._initial,
+                                                  self._data)
             else:
                 self._build_scipy(initial)
         self._session = tf.Session(graph=graph)
@@ -83,4 +102,66 @@ class FitSolver:
         results = [optimizer.minimize(self._session, feed) for optimizer in self._optimizers]
         values, after = self._session.run([self._variables, self._terms], feed)
         before, after = ({name: np.array([value]) for name, value in terms.items()} for terms in (before, after))
-        return FitResult(values, before, after, np.array([sum(result.nit for result in results)]), [str(results[-1].message)])
+        iterations = np.array([sum(result.nit for result in results)])
+        return FitResult(values, before, after, iterations, [str(results[-1].message)])
+
+
+class _SequenceGraph:
+    """The terms of frames and their normal matrices, chunk by chunk of frames, with the identity apart."""
+
+    def __init__(self, tf_residuals, weights, points, initial, data, chunk, session):
+        self.session, self.chunk, self.data = session, chunk, data
+        self._initial, self._data = ({name: tf.placeholder(points.dtype, [None, *np.shape(value)[1:]], name)
+                                      for name, value in arrays.items()} for arrays in (initial, data))
+        self.problem = Problem(tf_residuals, weights, points, self._initial)
+        self.names = [name for name in self.problem.names if name != 'shape']
+        self._x = tf.placeholder(points.dtype, [None, sum(self.problem.widths.values())])
+        algebra = equations_of(points)
+        equations = algebra.tf_equations(self.problem, self._x, self._data)
+        start = self.problem.num_outer
+        end = start + self.problem.widths['shape']
+        self._shape, self._rest = np.arange(start, end), np.r_[:start, end:self._x.shape[1]]
+        gradient, matrix = tf.concat([equations.g_outer, equations.g_inner], 1), algebra.tf_normal_matrix(equations)
+        frames, mixed = tf.gather(matrix, self._rest, axis=1), tf.gather(matrix, self._shape, axis=1)
+        self._normal = Normal(equations.loss, tf.gather(gradient, self._rest, axis=1),
+                              tf.reduce_sum(gradient[:, start:end], 0), tf.gather(frames, self._rest, axis=2),
+                              frames[:, :, start:end], tf.reduce_sum(mixed[:, :, start:end], 0))
+        self._terms = self.problem.tf_terms(self._x, self._data)
+
+    def cut(self, values):
+        """{name: [N, W]} -> frames [N, Y], shapes [N, S]."""
+        return np.concatenate([values[name] for name in self.names], axis=1), values['shape']
+
+    def joined(self, frames, shape):
+        """frames [N, Y], shape [S] -> {name: [N, W]}."""
+        x = self._whole(frames, shape)
+        ends = np.cumsum([self.problem.widths[name] for name in self.problem.names])[:-1]
+        return dict(zip(self.problem.names, np.split(x, ends, axis=1), strict=True))
+
+    def steps(self, initial):
+        """The unit of each variable's change [Y]."""
+        units = {name: UNITS.get(name) or RELATIVE_UNIT * np.mean(initial[name]) for name in self.names}
+        return np.concatenate([np.full(self.problem.widths[name], unit) for name, unit in units.items()])
+
+    def normal(self, frames, shape):
+        parts = self._run(self._normal, frames, shape)
+        joined = [np.concatenate([part[k] for part in parts]) for k in range(len(self._normal))
+                  if Normal._fields[k] not in ('g_shape', 'h_shape')]
+        loss, g_frames, h_frames, h_mixed = joined
+        return Normal(loss, g_frames, sum(part.g_shape for part in parts), h_frames, h_mixed,
+                      sum(part.h_shape for part in parts))
+
+    def terms(self, frames, shape):
+        parts = self._run(self._terms, frames, shape)
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._terms}
+
+    def _whole(self, frames, shape):
+        x = np.empty((len(frames), len(self._rest) + len(shape)))
+        x[:, self._rest], x[:, self._shape] = frames, shape
+        return x
+
+    def _run(self, tensors, frames, shape):
+        x = self._whole(frames, shape)
+        return [self.session.run(tensors, {self._x: x[start:start + self.chunk], **{
+            self._data[name]: value[start:start + self.chunk] for name, value in self.data.items()}})
+            for start in range(0, len(x), self.chunk)]

@@ -1,4 +1,4 @@
-"""Nonlinear least squares in the graph: many small problems at once, by Gauss-Newton steps with Levenberg-Marquardt damping.
+"""Nonlinear least squares in the graph: many small problems at once, by damped Gauss-Newton steps.
 
 Every problem minimises sum_k w_k |r_k|^2 over the parameters of a head, where the residual terms r_k are what a script
 writes down: tensors made of points on the model and of the parameters. The model gives the derivatives of its points,
@@ -6,9 +6,10 @@ utils/term_derivatives.py those of the terms. Each problem has its own damping, 
 stops by itself; problems that have stopped leave the batch.
 
 A step x solves (J^T J + D + d S + w w^T / c) x = -g: J is the Jacobian of all terms but the priors, D the priors'
-diagonal, d the damping, S the scales, g half the gradient; w w^T / c is what J^T J + D lacked along the last step, by the
-change of the gradient (the symmetric rank-one update), where that is more and the step has lowered the loss by much less
-than it promised: it ends the zigzag of Gauss-Newton steps that go too far where the residuals are curved. utils/step_equations.py and utils/mesh_equations.py solve such systems.
+diagonal, d the damping (Levenberg-Marquardt), S the scales, g half the gradient. w w^T / c is what J^T J + D lacked
+along the last step by the change of the gradient (the symmetric rank-one update). It is taken in where it is more and
+the step lowered the loss by much less than it promised, and ends the zigzag of Gauss-Newton steps that go too far where
+the residuals are curved. utils/step_equations.py and utils/mesh_equations.py solve such systems.
 (J. Nocedal, S. Wright: Numerical Optimization, 2006, chapters 6, 10; damping: H. B. Nielsen, IMM-REP-1999-05.)
 
 Letters in shapes: N problems (may be unknown), A of them that still run, L points, C their axes, W numbers of a
@@ -44,9 +45,9 @@ class Solution(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: the best x [N, X] so far with its loss [N] and half gradient [N, X], the x to try next and by how much
-    it should lower the loss (0 where it is the best once more), damping, iterations, status, and the indices [A] of the
-    problems that run.
+    """Of the loop: the best x [N, X] so far with its loss [N] and half gradient [N, X], the x to try next and by how
+    much it should lower the loss (0 where it is the best once more), damping, iterations, status, and the indices [A]
+    of the problems that run.
     """
     x: Any
     gradient: Any
@@ -59,8 +60,8 @@ class _State(NamedTuple):
     active: Any
 
 
-def tf_least_squares(tf_residuals, weights, points, initial, data, max_iterations=100, ftol=1e-9, xtol=1e-10,
-                     gtol=1e-10):
+def tf_least_squares(tf_residuals, weights, points, initial, data, max_iterations=100, ftol=1e-7, xtol=1e-9,
+                     gtol=1e-9):
     """Adds the fits of N problems to the graph and returns their Solution.
 
     tf_residuals(params, points, data) -> {term: residuals [N, ...]}; `params` has the variables as attributes, and
@@ -74,18 +75,18 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
-    before = problem.tf_terms(x, data)
-    finite = tf.math.is_finite(tf.add_n(list(before.values())))
-    none = tf.zeros_like(x[:, 0])
-    state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, tf.zeros_like(finite, tf.int32),
-                   tf.where(finite, RUNNING * tf.ones_like(finite, tf.int32), NOT_FINITE * tf.ones_like(finite, tf.int32)),
-                   tf.cast(tf.where(finite)[:, 0], tf.int32))
+    none, count = tf.zeros_like(x[:, 0]), tf.shape(x)[0]
+    zero = tf.zeros([count], tf.int32)
+    state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, zero, zero, tf.range(count))
 
     def tf_body(*state):
         return _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, _State(*state))
     shapes = _State(*(tf.TensorShape([None, *part.shape[1:]]) for part in state))
     state = tf.while_loop(lambda *state: tf.size(state[-1]) > 0, tf_body, state, shapes, back_prop=False)
-    return Solution(problem.unpacked(state.x), before, problem.tf_terms(state.x, data), state.iterations, state.status)
+    twice = {name: tf.concat([value] * 2, 0) for name, value in data.items()}
+    terms = problem.tf_terms(tf.concat([x, state.x], 0), twice)
+    before, after = ({name: tf.split(term, 2)[part] for name, term in terms.items()} for part in (0, 1))
+    return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status)
 
 
 def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
@@ -93,8 +94,8 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     best, best_gradient, best_loss, x, promised, damping, iterations = (
         tf.gather(part, state.active) for part in state[:7])
     data = {name: tf.gather(value, state.active) for name, value in data.items()}
-    equations_of = step_equations if hasattr(problem.points, 'd_beta') else mesh_equations
-    equations = equations_of.tf_equations(problem, x, data)
+    algebra = equations_of(problem.points)
+    equations = algebra.tf_equations(problem, x, data)
     loss, gradient = equations.loss, tf.concat([equations.g_outer, equations.g_inner], 1)
     accepted = loss <= best_loss                                            # not so where it is NaN
     lowered = best_loss - loss
@@ -102,14 +103,15 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
     damping = tf.maximum(damping, LEAST_DAMPING)
     moved = tf.where(_tf_wide(accepted & (promised > 0) & (gain < POOR_GAIN), x), x - best, tf.zeros_like(x))
-    lacking = gradient - best_gradient - equations_of.tf_times(equations, moved)
-    step, next_promised = _tf_step(equations_of, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
+    lacking = gradient - best_gradient - algebra.tf_times(equations, moved)
+    step, next_promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
 
     status = tf.zeros_like(iterations)
-    for is_so, reason in ((iterations >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
+    for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
                           (accepted & (promised > 0) & (lowered <= ftol * loss), SETTLED),
                           (accepted & tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
-                          (accepted & (next_promised <= gtol * loss), NO_GRADIENT)):
+                          (accepted & (tf.abs(next_promised) <= gtol * loss), NO_GRADIENT),
+                          (tf.equal(iterations, 0) & ~tf.math.is_finite(loss), NOT_FINITE)):
         status = tf.where(is_so, tf.fill(tf.shape(status), reason), status)
     kept = _tf_wide(accepted, x)
     parts = (tf.where(kept, x, best), tf.where(kept, gradient, best_gradient), tf.where(accepted, loss, best_loss),
@@ -120,12 +122,12 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     return _State(*parts, tf.boolean_mask(state.active, tf.equal(status, RUNNING)))
 
 
-def _tf_step(equations_of, equations, gradient, damping, lacking, curvature):
+def _tf_step(algebra, equations, gradient, damping, lacking, curvature):
     """The step [A, X], and by how much [A] it should lower the loss.
 
     The curvature [A] that the normal matrix lacked along the last step makes it larger where it is positive.
     """
-    solved = equations_of.tf_solve(equations, damping, tf.stack([-gradient, lacking], 2))
+    solved = algebra.tf_solve(equations, damping, tf.stack([-gradient, lacking], 2))
     step, along = solved[:, :, 0], solved[:, :, 1]
     lengths = curvature + tf.reduce_sum(lacking * along, 1)
     share = tf.where((curvature > 0) & tf.math.is_finite(lengths), tf.reduce_sum(lacking * step, 1) / lengths,
@@ -138,6 +140,11 @@ def _tf_step(equations_of, equations, gradient, damping, lacking, curvature):
 def _tf_wide(chosen, like):
     """[A] -> [A, X]."""
     return chosen[:, None] & tf.ones_like(like, tf.bool)
+
+
+def equations_of(points):
+    """The module with the equations for a few points, or for all vertices of a mesh."""
+    return step_equations if hasattr(points, 'd_beta') else mesh_equations
 
 
 class Problem:
@@ -190,10 +197,12 @@ class Problem:
         loss = tf.add_n([tf.reduce_sum(tf.square(tf.reshape(term, [tf.shape(points)[0], math.prod(term.shape[1:])])), 1)
                          for term in terms.values()])
         sources = [points, *values.values()]
-        for name, by_itself in zip(values, tf.gradients(loss, sources)[1:], strict=True):
-            if by_itself is None and (name not in FlameParams._fields or tf.gradients(loss, points)[0] is None):
+        gradients = tf.gradients(loss / 2, sources)
+        for name, gradient in zip(values, gradients[1:], strict=True):
+            if gradient is None and (name not in FlameParams._fields or gradients[0] is None):
                 raise ValueError(f'no term depends on the variable {name!r}; the terms are {", ".join(terms)}')
-        gradients = tf.gradients(loss / 2, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = [tf.zeros_like(source) if gradient is None else gradient
+                     for source, gradient in zip(sources, gradients, strict=True)]
         return loss, gradients, tf_term_derivatives(terms, points, values)
 
     def tf_outer_columns(self, by_points, columns, axis=-1):
@@ -202,15 +211,17 @@ class Problem:
             axes = [[0, 0] for _ in value.shape]
             axes[axis] = [start, self.num_outer - start - value.shape[axis]]
             return tf.pad(value, axes)
-        starts = dict(zip(self.outer, np.cumsum([0, *(self.widths[name] for name in self.outer)]).tolist()))
+        starts = dict(zip(self.outer, np.cumsum([0, *(self.widths[name] for name in self.outer)]).tolist(),
+                          strict=False))
         direct = [tf_placed(value, starts[name]) for name, value in columns.items() if name in starts]
         return tf.add_n([tf_placed(by_points, 0), *direct])
 
     def tf_inner_columns(self, like, columns):
-        """Columns [A, R, B] of the coefficients that `columns` names, others zero, in the dtype of `like` [A, R, ..]."""
+        """Columns [A, R, B] of the coefficients in `columns`, others zero, of the dtype of `like` [A, R, ..]."""
         zeros = tf.zeros_like(tf.reshape(like, [-1, like.shape[1], math.prod(like.shape[2:])])[:, :, :1])
-        return tf.concat([tf.cast(columns[name], like.dtype) if name in columns else tf.tile(zeros, [1, 1, self.widths[name]])
-                          for name in INNER], 2)
+        parts = {name: tf.tile(zeros, [1, 1, self.widths[name]]) for name in INNER}
+        parts.update({name: tf.cast(value, like.dtype) for name, value in columns.items() if name in INNER})
+        return tf.concat([parts[name] for name in INNER], 2)
 
     def tf_scales(self, priors, of_terms):
         """The priors' diagonal [A, O + B], and the scales: that and the terms' own [A, O], never quite zero."""

@@ -1,7 +1,7 @@
 """The equations of one step of the least-squares solver where the points are all vertices of a mesh.
 
-Thousands of points determine hundreds of coefficients, whose Jacobian is too large to be held for each problem. The layer
-gives their part of the normal matrix without it (tf_smpl/vertices.py), and they are eliminated by its Cholesky factor.
+Thousands of points determine hundreds of coefficients, whose Jacobian is too large to be held for each problem. The
+layer gives their part of the normal matrix without it (tf_smpl/vertices.py), and its Cholesky factor eliminates them.
 
 Letters in shapes: A problems, V vertices, P columns for them, O outer parameters, B coefficients, R rows per point.
 """
@@ -100,3 +100,11 @@ def tf_times(equations, x):
     parts = tf.concat([tf.matmul(e.h_outer, outer) + tf.matmul(e.h_mixed, inner, transpose_a=True),
                        tf.matmul(e.h_mixed, outer) + tf.matmul(e.h_inner, inner)], 1)
     return tf.cast(parts[:, :, 0], x.dtype) + tf.concat([e.d_outer, e.d_inner], 1) * x
+
+
+def tf_normal_matrix(equations):
+    """The normal matrix [A, O + B, O + B] without damping."""
+    e = equations
+    upper = tf.concat([e.h_outer, tf.linalg.matrix_transpose(e.h_mixed)], 2)
+    whole = tf.cast(tf.concat([upper, tf.concat([e.h_mixed, e.h_inner], 2)], 1), e.d_outer.dtype)
+    return whole + tf.linalg.diag(tf.concat([e.d_outer, e.d_inner], 1))

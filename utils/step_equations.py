@@ -127,6 +127,14 @@ def tf_times(equations, x):
     return parts + tf.concat([e.d_outer, e.d_inner], 1) * x
 
 
+def tf_normal_matrix(equations):
+    """The normal matrix [A, O + B, O + B] without damping."""
+    e, dtype = equations, equations.j_outer.dtype
+    inner = _tf_rows(e.blocks, tf.einsum('ape,eb->apb', e.j_points, e.directions))
+    rows = tf.concat([e.j_outer, tf.cast(inner, dtype)], 2)
+    return tf.matmul(rows, rows, transpose_a=True) + tf.linalg.diag(tf.concat([e.d_outer, e.d_inner], 1))
+
+
 def _tf_along(e, inner):
     """Coefficients [A, B, Q] along the directions [A, E, Q]."""
     return tf.einsum('eb,abq->aeq', e.directions, tf.cast(inner, e.directions.dtype))
