@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 
 from tf_smpl.batch_smpl import SMPL
@@ -55,15 +56,11 @@ def summary(folder):
 def check_terms(found, expected, weights):
     """The saved terms are those of the objective for the saved parameters; expected: {term: sum of squares}."""
     for name, squares in expected.items():
-        assert found.extras[f'term_{name}'] == pytest_approx(weights[name] * squares), name
+        assert found.extras[f'term_{name}'] == pytest.approx(weights[name] * squares, rel=1e-6, abs=1e-10), name
         assert found.extras[f'weight_{name}'] == weights[name]
     assert list(expected) == list(weights)
-    assert found.extras['loss'] == pytest_approx(sum(weights[name] * squares for name, squares in expected.items()))
-
-
-def pytest_approx(value):
-    import pytest
-    return pytest.approx(value, rel=1e-6, abs=1e-10)
+    total = sum(weights[name] * squares for name, squares in expected.items())
+    assert found.extras['loss'] == pytest.approx(total, rel=1e-6)
 
 
 def priors(params):
