@@ -145,7 +145,8 @@ def test_scipys_optimiser_minimises_the_same_terms_and_ends_no_lower(fit, run):
 
 
 def test_frames_of_one_person_have_one_identity(run, tmp_path):
-    frames = np.stack([TARGET, placed(TARGET, [0, 0.4, 0], [0, 0, 0.1])]) + 1e-3 * np.random.RandomState(0).randn(2, 51, 3)
+    frames = np.stack([TARGET, placed(TARGET, [0, 0.4, 0], [0, 0, 0.1])])
+    frames += 1e-3 * np.random.RandomState(0).randn(2, 51, 3)
     run('--target_lmk_path', save(tmp_path / 'frames.npy', frames), '--shared_shape')
     first, second = (result(run.out, f'frames_000{i}', MODEL) for i in (1, 2))
     np.testing.assert_array_equal(first.params.shape, second.params.shape)
@@ -173,8 +174,9 @@ def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
 
 
 @pytest.mark.parametrize('flags, reason', [
-    (['--weight_shape', '-1'], '--weight_shape -1.0: expected a finite number'), (['--batch_size', '0'], '--batch_size 0'),
-    (['--smooth', '1'], '--smooth is for frames of one person'), (['--target_lmk_path', 'absent.npy'], 'absent.npy: no such'),
+    (['--weight_shape', '-1'], '--weight_shape -1.0: expected a finite number'),
+    (['--batch_size', '0'], '--batch_size 0'), (['--smooth', '1'], '--smooth is for frames of one person'),
+    (['--target_lmk_path', 'absent.npy'], 'absent.npy: no such'),
     (['--shared_shape', '--optimizer', 'BFGS'], '--shared_shape is for'), (['--init', 'absent.npz'], 'absent.npz'),
     (['--unit', 'mm', '--target_lmk_path', synthetic_path('photo_landmarks')], 'found [51, 2], expected [51, 3]')])
 def test_bad_flags_get_one_line_and_nothing_is_written(run, flags, reason):
