@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import fit_2D_landmarks as script
 from tests.fit_scripts import (
@@ -107,24 +108,27 @@ def test_sample_flame_makes_the_mesh_of_the_parameters(fit, run_here, tmp_path):
     np.testing.assert_array_equal(again.v, first.v)
 
 
-def test_the_minimum_does_not_depend_on_where_and_how_large_the_face_is_and_a_broken_photo_stops_nothing(
+def test_the_minimum_does_not_depend_on_where_how_large_and_which_way_up_the_face_is_and_a_broken_photo_stops_nothing(
         fit, run, tmp_path):
     folder, picture = tmp_path / 'photos', read_image(PHOTO)
     large = np.zeros((picture.shape[0] + 300, picture.shape[1] + 900, 3), np.uint8)
     save_photo(folder, 'moved', TARGET + [900, 120], large)
     save_photo(folder, 'small', TARGET * 0.25, picture[::4, ::4])
+    save_photo(folder, 'upside_down', np.array(picture.shape[1::-1]) - TARGET, picture[::-1, ::-1])
     write_image(folder / 'alone.png', picture)
     (folder / 'broken.png').write_bytes(b'no picture')
     np.save(folder / 'broken_lmks.npy', TARGET)
     done = run('--target_img_path', folder, '--target_lmk_path', folder, code=1)
     rows = summary(run.out)
-    assert f'2 of 4 targets failed: see {run.out}/summary.csv' in done.stderr
+    assert f'2 of 5 targets failed: see {run.out}/summary.csv' in done.stderr
     assert 'no landmarks of that name' in rows['alone']['status'] and 'not a picture' in rows['broken']['status']
-    for name, scale in (('moved', 1.0), ('small', 0.25)):
+    for name, scale in (('moved', 1.0), ('small', 0.25), ('upside_down', 1.0)):
         found = result(run.out, name, MODEL)
         assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-5), name
         assert found.extras['scale'] == pytest.approx(scale * fit.extras['scale'], rel=1e-3)
-        np.testing.assert_allclose(found.params.rot, fit.params.rot, atol=1e-3)
+        turn = [0, 0, np.pi if name == 'upside_down' else 0]
+        expected = Rotation.from_rotvec(turn) * Rotation.from_rotvec(fit.params.rot[0])
+        np.testing.assert_allclose(Rotation.from_rotvec(found.params.rot[0]).as_matrix(), expected.as_matrix(), atol=1e-3)
         assert float(rows[name]['lmk_rms_px']) == pytest.approx(scale * fit.extras['lmk_rms_px'], rel=1e-3)
         assert not (run.out / f'{name}.mtl').exists()                           # --texture False
 
