@@ -108,7 +108,7 @@ def test_sample_flame_makes_the_mesh_of_the_parameters(fit, run_here, tmp_path):
     np.testing.assert_array_equal(again.v, first.v)
 
 
-def test_the_minimum_does_not_depend_on_where_how_large_and_which_way_up_the_face_is_and_a_broken_photo_stops_nothing(
+def test_the_minimum_is_the_same_wherever_how_large_and_which_way_up_the_face_is_and_broken_photos_stop_nothing(
         fit, run, tmp_path):
     folder, picture = tmp_path / 'photos', read_image(PHOTO)
     large = np.zeros((picture.shape[0] + 300, picture.shape[1] + 900, 3), np.uint8)
@@ -140,14 +140,15 @@ def test_a_fit_that_starts_at_its_result_stays_there(fit, run):
     assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-6)
 
 
-def test_scipys_optimiser_minimises_the_same_terms_and_ends_no_lower(fit, run):
-    run('--optimizer', 'L-BFGS-B')
+def test_scipys_optimiser_minimises_the_same_terms_and_finds_nothing_lower(fit, run):
+    run('--optimizer', 'L-BFGS-B', '--init', fit.folder / 'synthetic_photo_params.npz')
     found = result(run.out, 'synthetic_photo', MODEL)
-    assert fit.extras['loss'] * (1 - 1e-6) <= found.extras['loss'] <= 1.1 * fit.extras['loss']
+    assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-6)
+    assert found.extras['status'] != fit.extras['status']                       # it is SciPy's
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
-    folder, count, random = tmp_path / 'photos', 8, np.random.RandomState(0)
+    folder, count, random = tmp_path / 'photos', 6, np.random.RandomState(0)
     for i in range(count):
         save_photo(folder, f'frame_{i}', TARGET + random.randn(51, 2))
     flags = ('--target_img_path', folder, '--target_lmk_path', folder, '--batch_size', 1)

@@ -138,10 +138,11 @@ def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tm
     assert found.extras['term_lmk'] == pytest.approx(squares, rel=1e-6)
 
 
-def test_scipys_optimiser_minimises_the_same_terms_and_ends_no_lower(fit, run):
-    run('--optimizer', 'L-BFGS-B')
+def test_scipys_optimiser_minimises_the_same_terms_and_finds_nothing_lower(fit, run):
+    run('--optimizer', 'L-BFGS-B', '--init', fit.folder / 'synthetic_landmark_3d_params.npz')
     found = result(run.out, 'synthetic_landmark_3d', MODEL)
-    assert fit.extras['loss'] * (1 - 1e-6) <= found.extras['loss'] <= 1.05 * fit.extras['loss']
+    assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-6)
+    assert found.extras['status'] != fit.extras['status']                       # it is SciPy's
 
 
 def test_frames_of_one_person_have_one_identity(run, tmp_path):
@@ -155,12 +156,12 @@ def test_frames_of_one_person_have_one_identity(run, tmp_path):
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
-    random, count = np.random.RandomState(0), 10
+    random, count = np.random.RandomState(0), 6
     many = save(tmp_path / 'many.npy', TARGET + 1e-3 * random.randn(count, 51, 3))
-    flags = ('--model_fname', MODEL, '--out_path', run.out, '--target_lmk_path', many, '--batch_size', 2)
-    kill_after(NAME, 3, run.out, *flags)
+    flags = ('--model_fname', MODEL, '--out_path', run.out, '--target_lmk_path', many, '--batch_size', 1)
+    kill_after(NAME, 2, run.out, *flags)
     whole = {path: path.stat().st_mtime_ns for path in run.out.glob('*_params.npz')}
-    assert 3 <= len(whole) < count
+    assert 2 <= len(whole) < count
     run(*flags[4:], '--resume')
     assert {path: path.stat().st_mtime_ns for path in whole} == whole
     rows = summary(run.out)
