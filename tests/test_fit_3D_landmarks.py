@@ -1,5 +1,6 @@
 """fit_3D_landmarks.py: its minimum wherever the head is, what is written, many targets, restarts, real FLAME."""
 import os
+import re
 
 import numpy as np
 import pytest
@@ -141,7 +142,8 @@ def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tm
 def test_scipys_optimiser_minimises_the_same_terms_and_ends_no_lower(fit, run):
     run('--optimizer', 'L-BFGS-B')
     found = result(run.out, 'synthetic_landmark_3d', MODEL)
-    assert fit.extras['loss'] * (1 - 1e-6) <= found.extras['loss'] <= 1.05 * fit.extras['loss']
+    at_start = float(re.search(r'^sum +([\d.]+)', fit.printed, re.MULTILINE)[1])
+    assert fit.extras['loss'] * (1 - 1e-6) <= found.extras['loss'] < 0.2 * at_start
 
 
 def test_frames_of_one_person_have_one_identity(run, tmp_path):
