@@ -18,7 +18,7 @@ import os
 import numpy as np
 from tqdm import tqdm
 
-from utils.cli import find_model, quiet_tensorflow, run_script, str2bool
+from utils.cli import find_model, quiet_tensorflow, run_script, visualize
 
 quiet_tensorflow()
 import tensorflow.compat.v1 as tf  # noqa: E402
@@ -31,7 +31,7 @@ from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.render_mesh import render_heads  # noqa: E402
 from utils.rig import make_rig  # noqa: E402
-from utils.viewer import open_picture  # noqa: E402
+from utils.show import chosen  # noqa: E402
 
 STD = {
     'rot': 0.03,                # rotation of the head, radians
@@ -90,25 +90,27 @@ def main(args):
 
     name = {'sample_FLAME': 'FLAME_sample', 'sample_VOCA_template': 'VOCA_template'}[args.option]
     labels = [f'{name}_{i + 1:02d}' for i in range(args.num_samples)]
-    shown = []
-    for i, vertices in enumerate(tqdm(evaluate(smpl, params), total=args.num_samples, unit='head', disable=None)):
+    heads = tqdm(evaluate(smpl, params), total=args.num_samples, unit='head', disable=None)
+    shown, saved = [], []
+    for i, mesh in chosen(args.visualize, ((i, Mesh(vertices, smpl.f)) for i, vertices in enumerate(heads)), labels):
         out = os.path.join(args.out_path, labels[i])
-        mesh = Mesh(vertices, smpl.f)
         if args.format == 'glb':
             write_glb(out + '.glb', mesh, make_rig(model, take(params, i), args.num_morphs))
         else:
             {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
         save_params(out + '_params.npz', take(params, i), model_fname, seed=seed, sample=i + 1)
-        if i < NUM_SHOWN:
-            shown.append(vertices)
+        saved.append(labels[i])
+        if len(saved) <= NUM_SHOWN:
+            shown.append(mesh.v)
 
+    if not saved:
+        print('Nothing was saved')
+        return
     sheet = os.path.join(args.out_path, 'samples.png')
-    write_image(sheet, render_heads(shown, smpl.f, labels[:NUM_SHOWN]))
-    names = ', '.join(labels[:3]) + (', ..' if len(labels) > 3 else '')
+    write_image(sheet, render_heads(shown, smpl.f, saved[:NUM_SHOWN]))
+    names = ', '.join(saved[:3]) + (', ..' if len(saved) > 3 else '')
     print(f'Written in {args.out_path}: {names} (.{args.format}, _params.npz)')
-    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if args.num_samples > NUM_SHOWN else ''))
-    if args.visualize:
-        open_picture(sheet)
+    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
 
 
 def check_flags(args):
@@ -139,8 +141,9 @@ if __name__ == '__main__':
     parser.add_argument('--num_morphs', type=int, default=50,
                         help='number of sliders in a glb for identity, and as many for expression '
                              '(default: %(default)s)')
-    parser.add_argument('--visualize', type=str2bool, default=True,
-                        help='open samples.png where there is a display (default: %(default)s)')
+    parser.add_argument('--visualize', type=visualize, default=True,
+                        help='True or window: show the heads one by one and ask which to save; without a window, or '
+                             'with False, all are saved (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same heads again (default: others each time)')
     for name, value in STD.items():
         parser.add_argument(f'--{name}_std', type=float, default=value,

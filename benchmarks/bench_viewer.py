@@ -1,6 +1,6 @@
 """Times the window: frames a second of a head that moves, each one sent to the window's process and waited for.
 
-    python benchmarks/bench_viewer.py                       on your display; or: xvfb-run python benchmarks/bench_viewer.py
+    python benchmarks/bench_viewer.py              on your display, or: xvfb-run python benchmarks/bench_viewer.py
 
 The share of a second that a fit would lose to sending 25 heads without waiting is timed as well.
 """

@@ -119,13 +119,16 @@ def test_the_picture_shows_every_head(embedded, tmp_path):
     assert os.path.isfile(tmp_path / 'VOCA_template_07.ply')
 
 
-def test_the_picture_is_opened_only_when_asked_for(embedded, tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(sample_FLAME, 'open_picture', opened.append)
-    main(flags(embedded, tmp_path, num_samples=1))
-    assert opened == []
-    main(flags(embedded, tmp_path, num_samples=1, visualize=True))
-    assert opened == [str(tmp_path / 'samples.png')]
+def test_what_is_not_chosen_is_not_written(embedded, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: asked.append((mode, labels)) or [
+        head for head in heads if head[0] == 1])
+    main(flags(embedded, tmp_path, visualize='window'))
+    assert sorted(os.listdir(tmp_path)) == ['FLAME_sample_02.ply', 'FLAME_sample_02_params.npz', 'samples.png']
+    assert asked == [('window', [f'FLAME_sample_0{i}' for i in (1, 2, 3)])]
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: [])
+    main(flags(embedded, tmp_path / 'none'))
+    assert not (tmp_path / 'none').exists() and 'Nothing was saved' in capsys.readouterr().out
 
 
 def test_obj_and_glb_hold_the_same_heads(embedded, tmp_path):

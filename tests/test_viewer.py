@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from tests.displays import virtual_display, xdotool
+from tests.displays import xdotool
 from tests.test_render_mesh import ball
 from utils.files import read_image, write_image
 from utils.heat_map import heat_colours
@@ -19,25 +19,6 @@ from utils.viewer import MeshViewer, MeshViewers, NoWindow, Window
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SIZE = dict(width=320, height=240)
-
-
-@pytest.fixture(scope='module')
-def screen():
-    with virtual_display() as name:
-        yield name
-
-
-@pytest.fixture
-def display(screen, monkeypatch):
-    """A virtual display on which windows open; skips where there is no OpenGL."""
-    monkeypatch.setenv('DISPLAY', screen)
-    monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
-    monkeypatch.delenv('XDG_SESSION_TYPE', raising=False)
-    try:
-        Window((1, 1), False, 'try', 64, 64).close()
-    except NoWindow as reason:
-        pytest.skip(f'no window on Xvfb: {reason}')
-    return screen
 
 
 @pytest.fixture

@@ -60,11 +60,15 @@ def MeshViewer(titlebar='Mesh Viewer', width=1280, height=960, keepalive=False):
 def MeshViewers(shape=(1, 1), keepalive=False, titlebar='Mesh Viewers', width=1280, height=960):  # noqa: N802
     """Opens a window of shape [rows, columns] cells that turn together; returns rows of Subwindow. See MeshViewer."""
     try:
-        window = Window(shape, keepalive, titlebar, width, height)
+        return open_cells(shape, keepalive, titlebar, width, height)
     except NoWindow as reason:
         print(f'No window: {reason}', file=sys.stderr)
-        window = None
-    return [[Subwindow(window, (row, column)) for column in range(shape[1])] for row in range(shape[0])]
+        return _cells(None, shape)
+
+
+def open_cells(shape, keepalive, titlebar, width=1280, height=960):
+    """MeshViewers, but raises NoWindow where no window can be opened."""
+    return _cells(Window(shape, keepalive, titlebar, width, height), shape)
 
 
 class Subwindow:
@@ -227,6 +231,10 @@ class Window:
             pass
         self.closed.set()
         self.answered.put(('failed', f'its process ended with code {self.process.wait()}'))
+
+
+def _cells(window, shape):
+    return [[Subwindow(window, (row, column)) for column in range(shape[1])] for row in range(shape[0])]
 
 
 def _content(mesh):
