@@ -66,6 +66,11 @@ def test_utils_import_nothing_of_the_layer_but_the_reader(module):
     assert all(name.startswith('tf_smpl.load_model') for name in of_layer), of_layer
 
 
+@pytest.mark.parametrize('script', scripts())
+def test_scripts_do_not_import_each_other(script):
+    assert not set(imported(script)) & set(scripts())
+
+
 def test_the_layer_can_be_copied_alone(tmp_path):
     shutil.copytree(os.path.join(ROOT, 'tf_smpl'), tmp_path / 'tf_smpl')
     python(blocking(['utils', 'cv2', 'trimesh', 'tqdm'], modules('tf_smpl')), tmp_path)

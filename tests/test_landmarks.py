@@ -158,8 +158,9 @@ def test_picked_points_are_read_with_their_attributes_in_any_order(tmp_path):
     path.write_text('<!DOCTYPE PickedPoints>\n<PickedPoints>\n'
                     ' <DocumentData><DataFileName name="x=3.ply"/></DocumentData>\n'
                     ' <point x="1.5" y="-2e-3" z="3" active="1" name="0"/>\n'
-                    ' <point name="1" z="6" active="1" y="5" x="4"/>\n</PickedPoints>\n')
-    np.testing.assert_array_equal(load_picked_points(str(path)), [[1.5, -0.002, 3], [4, 5, 6]])
+                    ' <point name="1" z="6" active="1" y="5" x="4"/>\n'
+                    ' <point x="0" y="0" z="0" active="0" name="2"/>\n</PickedPoints>\n')
+    np.testing.assert_array_equal(load_picked_points(str(path)), [[1.5, -0.002, 3], [4, 5, 6], [np.nan] * 3])
 
 
 @pytest.mark.parametrize('text, message', [('<PickedPoints/>', 'no <point'), ('<point x="1" y="2"/>', 'point 1 lacks'),

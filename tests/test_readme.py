@@ -18,6 +18,18 @@ BLOCKS = re.findall(r'^```(\w+)\n(.*?)^```$', README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if kind == 'bash' for line in block.splitlines()
             if not line.startswith(SET_UP)]
 SECTIONS = {match[1]: match[0] for match in re.finditer(r'^## .*`(\w+\.py)`$(?:\n(?!## ).*)*', README, re.MULTILINE)}
+RUN_EACH = '''
+import os, runpy, sys
+import tensorflow.compat.v1                             # once for all; what is ours is imported by each command anew
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        os.dup2(2, 1)
+        sys.argv = line.split('\\0')[:-1]
+        runpy.run_path(sys.argv[0], run_name='__main__')
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+'''
 WITH_SECTION = pytest.mark.parametrize('script', sorted(SECTIONS))
 
 
@@ -40,26 +52,22 @@ def clone(tmp_path_factory):
     return clone
 
 
-def run(arguments, folder):
-    """Runs this Python without a display in a folder; its standard output."""
-    environment = {key: value for key, value in os.environ.items() if key not in ('DISPLAY', 'WAYLAND_DISPLAY')}
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope='module')
 def written(clone):
-    """Runs all commands; the paths of the files that they wrote, by command."""
+    """Runs all commands without a display; the paths of the files that they wrote, by command."""
     files = {}
-    for line in COMMANDS:
-        python, *arguments = shlex.split(line)
-        assert python == 'python'
-        before = set(clone.rglob('*'))
-        run(arguments, clone)
-        files[line] = {path for path in set(clone.rglob('*')) - before if path.is_file() and path.suffix != '.pyc'
-                       and not path.name.startswith('texels_')}
+    environment = {key: value for key, value in os.environ.items() if key not in ('DISPLAY', 'WAYLAND_DISPLAY')}
+    with open(clone / 'said', 'w') as said, subprocess.Popen(
+            [sys.executable, '-c', RUN_EACH], cwd=clone, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=said, text=True) as each:
+        for line in COMMANDS:
+            python, *arguments = shlex.split(line)
+            assert python == 'python'
+            before = set(clone.rglob('*'))
+            print(*arguments, '', sep='\0', file=each.stdin, flush=True)
+            assert each.stdout.readline() == '0\n', f'{line}: {(clone / "said").read_text()}'
+            files[line] = {path for path in set(clone.rglob('*')) - before if path.is_file() and path.suffix != '.pyc'
+                           and not path.name.startswith('texels_')}
     return files
 
 
@@ -68,13 +76,15 @@ def test_every_script_has_a_section_and_commands():
 
 
 def test_commands_write_what_the_readme_names(written):
-    (sample, templates), (fit, photo), (texture, own_texture), (textures, fitted) = (
+    (sample, templates, saved), (fit, photo), (texture, own_texture), (textures, fitted) = (
         [line for line in COMMANDS if shlex.split(line)[1] == script] for script in (
             'sample_FLAME.py', 'fit_2D_landmarks.py', 'build_texture_from_image.py', 'sample_texture.py'))
     assert {path.name for path in written[sample]} == {
         'samples.png', *(f'FLAME_sample_0{i}{end}' for i in (1, 2, 3) for end in ('.ply', '_params.npz'))}
     assert {path.name for path in written[templates]} == {
         'samples.png', *(f'VOCA_template_0{i}{end}' for i in (1, 2) for end in ('.ply', '_params.npz'))}
+    assert {path.name for path in written[saved]} == {
+        f'FLAME_sample_01_neutral{end}' for end in ('.ply', '_params.npz')}
     endings = ('.obj', '_scale.npy', '_params.npz', '_fit.png')
     assert {path.name for path in written[fit]} == {f'synthetic_photo{end}' for end in endings}
     assert {path.name for path in written[photo]} == {f'photo{end}' for end in endings}
@@ -103,8 +113,8 @@ def test_the_table_of_parameters_names_every_key(written):
 
 
 @WITH_SECTION
-def test_tables_of_flags_are_those_of_the_scripts(script, clone):
-    help_text = ' '.join(run([script, '--help'], clone).split())
+def test_tables_of_flags_are_those_of_the_scripts(script, run_here):
+    help_text = ' '.join(run_here(script, '--help').stdout.split())
     rows = re.findall(r'^\| (`--.*?) \| (.*?) \|', SECTIONS[script], re.MULTILINE)
     flags = [flag for row, _ in rows for flag in re.findall(r'`(--\w+)`', row)]
     assert set(flags) == set(re.findall(r'(--\w+)', help_text)) - {'--help'}
@@ -128,7 +138,9 @@ zeros = tf.zeros([2, 3]), tf.zeros([2, 150]), tf.zeros([2, 15])
 np.testing.assert_allclose(mean_height(*zeros), np.mean(smpl.v_template[:, 1]), rtol=1e-4)
 np.testing.assert_allclose(Head()(tf.zeros([2, 168])), smpl(*zeros), atol=1e-7)
 ''')
-    assert re.search(r'^\(1, \d+, 3\)$', run(['example.py'], tmp_path), re.MULTILINE)
+    done = subprocess.run([sys.executable, 'example.py'], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'^\(1, \d+, 3\)$', done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize('page', ['README.md', 'CHANGELOG.md', 'models/README.md', 'data/README.md'])

@@ -1,4 +1,4 @@
-"""The embedded head's files, made on first use: model, landmarks, texture layout and space, a photo to fit or project.
+"""The embedded head's files, made on first use: model, landmarks, texture layout and space, and what can be fitted.
 
 A small stamp beside each file (.NAME.stamp: generator's version, size, checksum) tells whether it is whole and current.
 """
@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 
+from tf_smpl.load_model import load_model
 from utils.files import write_beside, write_image
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,6 +19,8 @@ FILES = {
     'embedding': 'data/synthetic_static_embedding.npz',
     'photo': 'data/synthetic_photo.png',
     'photo_landmarks': 'data/synthetic_photo_lmks.npy',
+    'landmarks_3d': 'data/synthetic_landmark_3d.npy',
+    'registered_mesh': 'data/synthetic_registered_mesh.ply',
     'texture_space': 'data/synthetic_texture_space.npz',
     'photo_mesh': 'data/synthetic_photo.obj',
     'photo_scale': 'data/synthetic_photo_scale.npy',
@@ -92,7 +95,6 @@ def make_embedding_file(root):
 
 def make_photo_files(root):
     """Writes the portrait and the true positions of its 51 landmarks in pixels."""
-    from tf_smpl.load_model import load_model
     from utils.synthetic_head.landmarks import static_landmarks
     from utils.synthetic_head.mesh import HeadMesh
     from utils.synthetic_head.portrait import make_portrait
@@ -106,6 +108,27 @@ def make_photo_files(root):
         write_stamp(path)
 
 
+def make_landmarks_3d_file(root):
+    """Writes the 51 landmarks of a measured head, in metres."""
+    from utils.synthetic_head.landmarks import static_landmarks
+    from utils.synthetic_head.measured import measured_landmarks
+    from utils.synthetic_head.mesh import HeadMesh
+    path, head = os.path.join(root, FILES['landmarks_3d']), HeadMesh()
+    landmarks = measured_landmarks(load_model(synthetic_path('model', root)), *static_landmarks(head))
+    with write_beside(path) as temporary:
+        np.save(temporary, landmarks)
+    write_stamp(path)
+
+
+def make_registered_mesh_file(root):
+    """Writes the mesh of a measured head in the model's topology."""
+    from utils.mesh import Mesh
+    from utils.synthetic_head.measured import measured_vertices
+    path, model = os.path.join(root, FILES['registered_mesh']), load_model(synthetic_path('model', root))
+    Mesh(measured_vertices(model), model['f']).write_ply(path)
+    write_stamp(path)
+
+
 def make_texture_space_file(root):
     """Writes the texture space: a .npz with the keys of MPI's."""
     from utils.synthetic_head.mesh import HeadMesh
@@ -116,9 +139,8 @@ def make_texture_space_file(root):
     write_stamp(path)
 
 
-def make_registered_files(root):
+def make_photo_mesh_files(root):
     """Writes the head in the portrait as a mesh in metres and its scale in pixels per metre, as a perfect fit would."""
-    from tf_smpl.load_model import load_model
     from utils.mesh import Mesh
     from utils.synthetic_head.portrait import SCALE, SEED, portrait_vertices
     model = load_model(synthetic_path('model', root))
@@ -142,5 +164,6 @@ def make_uv_file(root):
 
 
 MAKERS = {'model': make_model_file, 'embedding': make_embedding_file, 'photo': make_photo_files,
-          'photo_landmarks': make_photo_files, 'photo_mesh': make_registered_files,
-          'photo_scale': make_registered_files, 'uv': make_uv_file, 'texture_space': make_texture_space_file}
+          'photo_landmarks': make_photo_files, 'photo_mesh': make_photo_mesh_files,
+          'photo_scale': make_photo_mesh_files, 'landmarks_3d': make_landmarks_3d_file,
+          'registered_mesh': make_registered_mesh_file, 'uv': make_uv_file, 'texture_space': make_texture_space_file}
