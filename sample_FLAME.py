@@ -10,6 +10,7 @@ Out: FLAME_sample_01.ply ..          or VOCA_template_01.ply .., photo_neutral.p
                                      with joints and sliders for the first components
      FLAME_sample_01_params.npz ..   every parameter of it, the model's name and hash, the seed
      samples.png                     all of them in one picture
+     page.html                       where --export_html names it: the heads with sliders, in one file
 Edit: STD, and draw_params, which says what is drawn, and in which order.
 """
 import argparse
@@ -23,6 +24,7 @@ from utils.cli import find_model, quiet_tensorflow, run_script, visualize
 quiet_tensorflow()
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
+from utils.export_html import MAX_HEADS, export_html, find_look  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
 from utils.flame_params import (  # noqa: E402
     evaluate,
@@ -102,6 +104,10 @@ def main(args):
     names = ', '.join(saved[:3]) + (', ..' if len(saved) > 3 else '')
     print(f'Written in {args.out_path}: {names} (.{args.format}, _params.npz)')
     print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
+    if args.export_html is not None:
+        heads = {label: take(params, labels.index(label)) for label in saved[:MAX_HEADS]}
+        export_html(args.export_html, model, heads, *find_look(model_fname, model), title=args.params or args.option)
+        print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(saved) > MAX_HEADS else ''))
     if args.params is not None:
         show_results(args.visualize, [[[Mesh(v, smpl.f)] for v in shown[:IN_WINDOW]]], sheet, args.params)
 
@@ -170,4 +176,6 @@ if __name__ == '__main__':
     parser.add_argument('--params', help='these heads instead of random ones: _params.npz, or of another program')
     parser.add_argument('--neutral', action='store_true', help='with --params: their identities at rest, as templates')
     parser.add_argument('--force', action='store_true', help='with --params: also those of another model')
+    parser.add_argument('--export_html', metavar='PAGE.html',
+                        help='also write one page with the heads and sliders, for any browser, without a network')
     run_script(main, parser.parse_args())

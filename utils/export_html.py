@@ -1,19 +1,24 @@
 """A page that shows heads of a model and moves them by sliders: one file, opened from disk, without any network.
 
 The drawing in utils/page.html is a few hundred lines of our own on WebGL 2: three.js would bring 700 kB of which a page
-uses the camera and one material. Without a server the page poses the head itself, pose correctives and all, as the layer
+uses a camera and a material. Without a server the page poses the head itself, pose correctives and all, as the layer
 does; of the shapes it has the first components only, in 16 bit, which is exact to a thousandth of a millimetre.
 """
 import base64
+import contextlib
 import json
 import os
 
 import numpy as np
 
+from utils.cli import find_embedding, find_texture_space
 from utils.files import InputError, write_beside
 from utils.glb import split_seams
-from utils.mesh import COLOURS
+from utils.landmarks import check_embedding, load_embedding
+from utils.mesh import COLOURS, Mesh
 from utils.render_mesh import DIRECTIONS, GAMMA, GLOSS, GROUND, INSIDE, SHARPNESS, SKY, STRENGTHS
+from utils.texture_mapping import Layout, check_layout
+from utils.texture_model import load_texture_space
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'page.html')
 NUM_IDENTITY = 300
@@ -38,6 +43,21 @@ def export_html(path, model, heads, texture=None, landmarks=None, title='Heads',
     data['local'] = _local(model, components)
     with write_beside(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
         file.write(fill_page(data))
+
+
+def find_look(model_fname, model):
+    """The mean texture (vt, ft, BGR uint8) and the landmarks' embedding that go with a model, or None."""
+    texture = landmarks = None
+    with contextlib.suppress(InputError):               # nobody named one: heads are shown without
+        space = load_texture_space(find_texture_space(None, model_fname))
+        if space.ft is not None:
+            check_layout(Layout(space.vt, space.ft, None, space.path), Mesh(model['v_template'], model['f']))
+            texture = space.vt, space.ft, np.round(space.mean).astype(np.uint8)
+    with contextlib.suppress(InputError):
+        path = find_embedding(None, model_fname)
+        check_embedding(path, model_fname, model['v_template'], model['f'])
+        landmarks = load_embedding(path)
+    return texture, landmarks
 
 
 def fill_page(data):
@@ -70,8 +90,8 @@ def page_data(model, components, title, texture=None, landmarks=None, photo=None
                for i, c in enumerate(components)]
     sliders += [{'group': f'{group} (degrees)', 'name': name, 'angles': angles, 'range': degrees}
                 for group, name, angles, degrees in ANGLES]
-    marks = [] if landmarks is None else [
-        {'ids': f[face].tolist(), 'weights': np.round(weights, 6).tolist()} for face, weights in zip(*landmarks, strict=True)]
+    marks = [{'ids': f[face].tolist(), 'weights': weights.tolist()}
+             for face, weights in zip(*(landmarks or ((), ())), strict=True)]
     return {'title': title, 'faces': _packed(f, '<u4'), 'corners': _packed(corners, '<u4'),
             'copied': _packed(copied, '<u4'), 'sliders': sliders, 'landmarks': marks, 'light': _light(), **extra}
 
@@ -88,7 +108,7 @@ def local_head(name, model, params, components):
 
 
 def _local(model, components):
-    """What the page needs to change and pose heads: morphs and pose correctives in 16 bit, weights, the joints' tree."""
+    """What the page needs to change and pose heads: morphs, pose correctives, weights, the joints' tree."""
     morphs = np.moveaxis(model['shapedirs'][:, :, components], 2, 0)
     posedirs = np.moveaxis(model['posedirs'], 2, 0)
     used = np.flatnonzero(np.abs(posedirs).max((1, 2)) > 0)
