@@ -24,6 +24,7 @@ from utils.cli import find_model, quiet_tensorflow, run_script, visualize
 quiet_tensorflow()
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
+from utils.browser import HOST, PORT, Explorer, serve  # noqa: E402
 from utils.export_html import MAX_HEADS, export_html, find_look  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
 from utils.flame_params import (  # noqa: E402
@@ -104,11 +105,15 @@ def main(args):
     names = ', '.join(saved[:3]) + (', ..' if len(saved) > 3 else '')
     print(f'Written in {args.out_path}: {names} (.{args.format}, _params.npz)')
     print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
+    heads = {label: take(params, labels.index(label)) for label in saved[:MAX_HEADS]}
+    title = os.path.basename(args.params or args.option)
     if args.export_html is not None:
-        heads = {label: take(params, labels.index(label)) for label in saved[:MAX_HEADS]}
-        export_html(args.export_html, model, heads, *find_look(model_fname, model), title=args.params or args.option)
+        export_html(args.export_html, model, heads, *find_look(model_fname, model), title)
         print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(saved) > MAX_HEADS else ''))
-    if args.params is not None:
+    if args.visualize == 'browser':
+        look = find_look(model_fname, model)
+        serve(Explorer(smpl, model, model_fname, heads, args.out_path, title, look), args.host, args.port)
+    elif args.params is not None:
         show_results(args.visualize, [[[Mesh(v, smpl.f)] for v in shown[:IN_WINDOW]]], sheet, args.params)
 
 
@@ -168,7 +173,11 @@ if __name__ == '__main__':
                              '(default: %(default)s)')
     parser.add_argument('--visualize', type=visualize, default=True,
                         help='True or window: show the heads one by one and ask which to save; without a window, or '
-                             'with False, all are saved (default: %(default)s)')
+                             'with False, all are saved; browser: all are saved, then a page moves them by sliders '
+                             '(default: %(default)s)')
+    parser.add_argument('--host', default=HOST, help='with --visualize browser: who may look, by default this machine '
+                                                     'only (default: %(default)s)')
+    parser.add_argument('--port', type=int, default=PORT, help='likewise; 0: one that is free (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same heads again (default: others each time)')
     for name, value in STD.items():
         parser.add_argument(f'--{name}_std', type=float, default=value,

@@ -15,7 +15,7 @@ import traceback
 
 import numpy as np
 
-from utils.files import InputError, read_image, write_image
+from utils.files import InputError, free_name, read_image, write_image
 from utils.gl_scene import NORMALS, SHADED, Scene
 from utils.heat_map import colour_bar
 
@@ -166,7 +166,7 @@ class Window:
         elif key == 'h':
             self.with_help = not self.with_help
         elif key == 'p':
-            path = free_name(self.folder)
+            path = free_name(os.path.join(self.folder, 'snapshot'), '.png')
             self.answer('said', self.save(path) or f'Written: {path}')
         self.stale = True
 
@@ -297,14 +297,6 @@ def text_picture(text):
         for start, part in zip(starts, row, strict=False):
             cv2.putText(picture, part, (start, 20 * number + 21), font, size, (*INK, 255), 1, cv2.LINE_AA)
     return picture
-
-
-def free_name(folder):
-    """The first snapshot_01.png .. of a folder that is not there yet."""
-    number = 1
-    while os.path.exists(path := os.path.join(folder, f'snapshot_{number:02d}.png')):
-        number += 1
-    return path
 
 
 def read_messages(stream, messages, glfw):

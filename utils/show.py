@@ -2,6 +2,7 @@
 
     True      a window where a display and OpenGL are there, else one line that says why not
     window    the same
+    browser   no window; what shows results in a browser is utils/browser.py
     False     nothing opens; pictures are written all the same
 """
 import os
@@ -209,7 +210,7 @@ def draw_frames(frames, shape):
 
 def _open(mode, shape, titlebar, otherwise, keepalive):
     """The rows of cells of a new window; None where none is asked for, or none can be opened, which a line says."""
-    if mode is False:
+    if mode in (False, 'browser'):
         return None
     try:
         return open_cells(shape, keepalive, titlebar)
