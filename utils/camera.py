@@ -13,7 +13,8 @@ def tf_project_points(points, scale, trans):
 
 def tf_project(points, scale, height):
     """Projects points [..., 3] in metres to image points [..., 2] in pixels, origin top left, y pointing down."""
-    return tf_project_points(points, scale, 0.0) * [1.0, -1.0] + [0.0, float(height)]
+    flipped = tf_project_points(points, scale, 0.0) * [1.0, -1.0]
+    return flipped + [0.0, 1.0] * height
 
 
 def project(points, scale, height):

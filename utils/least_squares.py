@@ -1,13 +1,16 @@
-"""Nonlinear least squares in the graph: many small problems at once, by Gauss-Newton steps with Levenberg-Marquardt damping.
+"""Nonlinear least squares in the graph: many small problems at once, by damped Gauss-Newton steps.
 
 Every problem minimises sum_k w_k |r_k|^2 over the parameters of a head, where the residual terms r_k are what a script
 writes down: tensors made of points on the model and of the parameters. The model gives the derivatives of its points,
 utils/term_derivatives.py those of the terms. Each problem has its own damping, accepts or rejects its own steps and
 stops by itself; problems that have stopped leave the batch.
 
-A step x solves (J^T J + D + d S) x = -g: J is the Jacobian of all terms but the priors, D the priors' diagonal, d the
-damping, S the scales, g half the gradient. utils/step_equations.py solves it.
-(J. Nocedal, S. Wright: Numerical Optimization, 2006, chapter 10; damping: H. B. Nielsen, IMM-REP-1999-05.)
+A step x solves (J^T J + D + d S + w w^T / c) x = -g: J is the Jacobian of all terms but the priors, D the priors'
+diagonal, d the damping (Levenberg-Marquardt), S the scales, g half the gradient. w w^T / c is what J^T J + D lacked
+along the last step by the change of the gradient (the symmetric rank-one update). It is taken in where it is more and
+the step lowered the loss by much less than it promised, and ends the zigzag of Gauss-Newton steps that go too far where
+the residuals are curved. utils/step_equations.py and utils/mesh_equations.py solve such systems.
+(J. Nocedal, S. Wright: Numerical Optimization, 2006, chapters 6, 10; damping: H. B. Nielsen, IMM-REP-1999-05.)
 
 Letters in shapes: N problems (may be unknown), A of them that still run, L points, C their axes, W numbers of a
 variable, O of the outer ones (translation, rotations and what a script adds), B coefficients.
@@ -27,7 +30,8 @@ RUNNING, SETTLED, NO_STEP, NO_GRADIENT, TOO_LONG, NOT_FINITE = range(6)
 STATUS = ('running', 'the loss settled', 'the step vanished', 'the gradient vanished', 'too many iterations',
           'not finite from the start')
 INNER = ('shape', 'exp')
-FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-4, 1e-12, 1e12
+FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e-12, 1e12
+POOR_GAIN = 0.6                 # of what a step promised: below, the curvature that it missed is taken in
 FLOOR = 1e-9                    # least scale of a parameter, as a part of the largest
 
 
@@ -41,10 +45,12 @@ class Solution(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: the best x [N, X] so far and its loss [N], the x to try next and by how much it should lower the loss
-    (0 where it is the best once more), damping, iterations, status, and the indices [A] of the problems that run.
+    """Of the loop: the best x [N, X] so far with its loss [N] and half gradient [N, X], the x to try next and by how
+    much it should lower the loss (0 where it is the best once more), damping, iterations, status, and the indices [A]
+    of the problems that run.
     """
     x: Any
+    gradient: Any
     loss: Any
     trial: Any
     promised: Any
@@ -71,9 +77,9 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
     before = problem.tf_terms(x, data)
     finite = tf.math.is_finite(tf.add_n(list(before.values())))
-    none = tf.zeros_like(x[:, 0])
-    state = _State(x, none + math.inf, x, none, none + FIRST_DAMPING, tf.zeros_like(finite, tf.int32),
-                   tf.where(finite, RUNNING * tf.ones_like(finite, tf.int32), NOT_FINITE * tf.ones_like(finite, tf.int32)),
+    none, zero = tf.zeros_like(x[:, 0]), tf.zeros_like(finite, tf.int32)
+    state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, zero,
+                   tf.where(finite, zero + RUNNING, zero + NOT_FINITE),
                    tf.cast(tf.where(finite)[:, 0], tf.int32))
 
     def tf_body(*state):
@@ -85,17 +91,20 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
 
 def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     """Tries the next x of every problem that runs, keeps it where it is better, and finds the one to try after it."""
-    best, best_loss, x, promised, damping, iterations = (tf.gather(part, state.active) for part in state[:6])
+    best, best_gradient, best_loss, x, promised, damping, iterations = (
+        tf.gather(part, state.active) for part in state[:7])
     data = {name: tf.gather(value, state.active) for name, value in data.items()}
-    equations_of = step_equations if hasattr(problem.points, 'd_beta') else mesh_equations
-    equations = equations_of.tf_equations(problem, x, data)
-    loss = equations.loss
+    algebra = equations_of(problem.points)
+    equations = algebra.tf_equations(problem, x, data)
+    loss, gradient = equations.loss, tf.concat([equations.g_outer, equations.g_inner], 1)
     accepted = loss <= best_loss                                            # not so where it is NaN
     lowered = best_loss - loss
     gain = tf.where(promised > 0, lowered / promised, tf.ones_like(loss) / 2)
-    damping = tf.where(accepted, damping * tf.clip_by_value(1 - (2 * gain - 1) ** 3, 0.1, 1), tf.maximum(8 * damping, 1e-6))
+    damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
     damping = tf.maximum(damping, LEAST_DAMPING)
-    step, next_promised = equations_of.tf_step(equations, damping)
+    moved = tf.where(_tf_wide(accepted & (promised > 0) & (gain < POOR_GAIN), x), x - best, tf.zeros_like(x))
+    lacking = gradient - best_gradient - algebra.tf_times(equations, moved)
+    step, next_promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
 
     status = tf.zeros_like(iterations)
     for is_so, reason in ((iterations >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
@@ -103,12 +112,38 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
                           (accepted & tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
                           (accepted & (next_promised <= gtol * loss), NO_GRADIENT)):
         status = tf.where(is_so, tf.fill(tf.shape(status), reason), status)
-    kept = accepted[:, None] & tf.ones_like(x, tf.bool)
-    parts = (tf.where(kept, x, best), tf.where(accepted, loss, best_loss), tf.where(kept, x + step, best),
-             tf.where(accepted, next_promised, tf.zeros_like(loss)), damping, iterations + 1, status)
+    kept = _tf_wide(accepted, x)
+    parts = (tf.where(kept, x, best), tf.where(kept, gradient, best_gradient), tf.where(accepted, loss, best_loss),
+             tf.where(kept, x + step, best), tf.where(accepted, next_promised, tf.zeros_like(loss)), damping,
+             iterations + 1, status)
     places = state.active[:, None]
-    parts = [tf.tensor_scatter_nd_update(whole, places, part) for whole, part in zip(state[:7], parts, strict=True)]
+    parts = [tf.tensor_scatter_nd_update(whole, places, part) for whole, part in zip(state[:8], parts, strict=True)]
     return _State(*parts, tf.boolean_mask(state.active, tf.equal(status, RUNNING)))
+
+
+def _tf_step(algebra, equations, gradient, damping, lacking, curvature):
+    """The step [A, X], and by how much [A] it should lower the loss.
+
+    The curvature [A] that the normal matrix lacked along the last step makes it larger where it is positive.
+    """
+    solved = algebra.tf_solve(equations, damping, tf.stack([-gradient, lacking], 2))
+    step, along = solved[:, :, 0], solved[:, :, 1]
+    lengths = curvature + tf.reduce_sum(lacking * along, 1)
+    share = tf.where((curvature > 0) & tf.math.is_finite(lengths), tf.reduce_sum(lacking * step, 1) / lengths,
+                     tf.zeros_like(curvature))
+    step -= tf.where(_tf_wide(curvature > 0, step), share[:, None] * along, tf.zeros_like(step))
+    scales = tf.concat([equations.s_outer, equations.s_inner], 1)
+    return step, tf.reduce_sum(step * (damping[:, None] * scales * step - gradient), 1)
+
+
+def _tf_wide(chosen, like):
+    """[A] -> [A, X]."""
+    return chosen[:, None] & tf.ones_like(like, tf.bool)
+
+
+def equations_of(points):
+    """The module with the equations for a few points, or for all vertices of a mesh."""
+    return step_equations if hasattr(points, 'd_beta') else mesh_equations
 
 
 class Problem:
@@ -173,15 +208,17 @@ class Problem:
             axes = [[0, 0] for _ in value.shape]
             axes[axis] = [start, self.num_outer - start - value.shape[axis]]
             return tf.pad(value, axes)
-        starts = dict(zip(self.outer, np.cumsum([0, *(self.widths[name] for name in self.outer)]).tolist()))
+        starts = dict(zip(self.outer, np.cumsum([0, *(self.widths[name] for name in self.outer)]).tolist(),
+                          strict=False))
         direct = [tf_placed(value, starts[name]) for name, value in columns.items() if name in starts]
         return tf.add_n([tf_placed(by_points, 0), *direct])
 
     def tf_inner_columns(self, like, columns):
-        """Columns [A, R, B] of the coefficients that `columns` names, others zero, in the dtype of `like` [A, R, ..]."""
+        """Columns [A, R, B] of the coefficients in `columns`, others zero, of the dtype of `like` [A, R, ..]."""
         zeros = tf.zeros_like(tf.reshape(like, [-1, like.shape[1], math.prod(like.shape[2:])])[:, :, :1])
-        return tf.concat([tf.cast(columns[name], like.dtype) if name in columns else tf.tile(zeros, [1, 1, self.widths[name]])
-                          for name in INNER], 2)
+        parts = {name: tf.tile(zeros, [1, 1, self.widths[name]]) for name in INNER}
+        parts.update({name: tf.cast(value, like.dtype) for name, value in columns.items() if name in INNER})
+        return tf.concat([parts[name] for name in INNER], 2)
 
     def tf_scales(self, priors, of_terms):
         """The priors' diagonal [A, O + B], and the scales: that and the terms' own [A, O], never quite zero."""

@@ -1,8 +1,7 @@
 """The equations of one step of the least-squares solver where the points are all vertices of a mesh.
 
-Thousands of points determine hundreds of coefficients, whose Jacobian is too large to be held for each problem. Their
-part of the normal matrix is that of the model at rest, the same for all problems (tf_smpl/vertices.py says why that is
-near enough; gradients are exact), and they are eliminated by its Cholesky factor.
+Thousands of points determine hundreds of coefficients, whose Jacobian is too large to be held for each problem. The
+layer gives their part of the normal matrix without it (tf_smpl/vertices.py), and its Cholesky factor eliminates them.
 
 Letters in shapes: A problems, V vertices, P columns for them, O outer parameters, B coefficients, R rows per point.
 """
@@ -10,13 +9,10 @@ from typing import Any, NamedTuple
 
 import tensorflow.compat.v1 as tf
 
-from utils.step_equations import tf_promise
-
 
 class MeshEquations(NamedTuple):
     """loss [A]; half gradients g_outer [A, O], g_inner [A, B]; the normal matrix without priors: h_outer [A, O, O],
-    h_mixed [A, B, O], h_inner [A, B, B]; d_* [A, O], [A, B]: the priors; s_* the scales. The coefficients are those of
-    heads that stay with their root joint, which moves by d_root [A, 3, B].
+    h_mixed [A, B, O], h_inner [A, B, B]; d_* [A, O], [A, B]: the priors; s_* the scales.
     """
     loss: Any
     g_outer: Any
@@ -28,7 +24,6 @@ class MeshEquations(NamedTuple):
     d_inner: Any
     s_outer: Any
     s_inner: Any
-    d_root: Any
 
 
 def tf_equations(problem, x, data):
@@ -47,8 +42,7 @@ def tf_equations(problem, x, data):
     parts += [_tf_dense_parts(problem, moving, d_outer, g, columns) for g, columns in terms.dense]
     h_outer, h_mixed, h_inner = (tf.add_n(list(matrices)) for matrices in zip(*parts, strict=True))
     d, s = problem.tf_scales(terms.priors, tf.cast(tf.linalg.diag_part(h_outer), x.dtype))
-    return MeshEquations(loss, *problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s),
-                         moving.d_root)
+    return MeshEquations(loss, *problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s))
 
 
 def _tf_row_parts(problem, moving, d_outer, blocks, columns):
@@ -64,7 +58,7 @@ def _tf_row_parts(problem, moving, d_outer, blocks, columns):
     back = rows * blocks[:, None, :, 0] if element_wise else tf.reduce_sum(rows[:, :, :, None] * blocks[:, None], 2)
     flat = tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]])
     h_mixed = tf.linalg.matrix_transpose(layer.beta_products(moving, back))
-    return tf.matmul(flat, flat, transpose_b=True), h_mixed, layer.tf_gram(square)
+    return tf.matmul(flat, flat, transpose_b=True), h_mixed, layer.tf_gram(moving, square)
 
 
 def _tf_dense_parts(problem, moving, d_outer, g, columns):
@@ -83,20 +77,34 @@ def _tf_padded(values, like):
     return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, like.shape[3] - values.shape[-1]]])
 
 
-def tf_step(equations, damping):
-    """The step [A, O + B] at a damping [A], and by how much [A] it should lower the loss."""
+def tf_solve(equations, damping, right):
+    """The solutions [A, O + B, Q] at a damping [A] for right sides [A, O + B, Q]."""
     e, damping = equations, damping[:, None]
-    dtype, there = e.g_inner.dtype, e.h_inner.dtype
-    g_inner = tf.cast(e.g_inner, there) - tf.einsum('aib,ai->ab', e.d_root, tf.cast(e.g_outer[:, :3], there))
-    h_inner = e.h_inner + tf.linalg.diag(tf.cast(e.d_inner + damping * e.s_inner, there))
-    right = tf.concat([e.h_mixed, g_inner[:, :, None]], 2)
-    solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_inner), right)
-    reduced = tf.concat([e.h_outer, tf.cast(e.g_outer, there)[:, :, None]], 2) - tf.matmul(
-        e.h_mixed, solved, transpose_a=True)
-    reduced = tf.cast(reduced, dtype)
-    h_outer = reduced[:, :, :-1] + tf.linalg.diag(e.d_outer + damping * e.s_outer)
-    outer = -tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer), reduced[:, :, -1:])
-    inner = -tf.cast(solved[:, :, -1] + tf.linalg.matvec(solved[:, :, :-1], tf.cast(outer[:, :, 0], there)), dtype)
-    root = tf.linalg.matvec(tf.cast(e.d_root, dtype), inner)
-    outer = outer[:, :, 0] - tf.pad(root, [[0, 0], [0, outer.shape[1] - 3]])
-    return tf_promise(tf.concat([outer, inner], 1), e, damping)
+    dtype, there, num_outer = right.dtype, e.h_inner.dtype, e.d_outer.shape[1]
+    right = tf.cast(right, there)
+    priors = tf.cast(e.d_inner + damping * e.s_inner, there)
+    factor = tf.linalg.cholesky(tf.linalg.set_diag(e.h_inner, tf.linalg.diag_part(e.h_inner) + priors))
+    solved = tf.linalg.cholesky_solve(factor, tf.concat([e.h_mixed, right[:, num_outer:]], 2))
+    solved_outer, solved_right = solved[:, :, :num_outer], solved[:, :, num_outer:]
+    reduced = tf.cast(tf.concat([e.h_outer, right[:, :num_outer]], 2)
+                      - tf.matmul(e.h_mixed, solved, transpose_a=True), dtype)
+    h_outer = reduced[:, :, :num_outer] + tf.linalg.diag(e.d_outer + damping * e.s_outer)
+    outer = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer), reduced[:, :, num_outer:])
+    return tf.concat([outer, tf.cast(solved_right - tf.matmul(solved_outer, tf.cast(outer, there)), dtype)], 1)
+
+
+def tf_times(equations, x):
+    """The normal matrix without damping times x [A, O + B]."""
+    e, num_outer = equations, equations.d_outer.shape[1]
+    outer, inner = (tf.cast(part, e.h_inner.dtype)[:, :, None] for part in (x[:, :num_outer], x[:, num_outer:]))
+    parts = tf.concat([tf.matmul(e.h_outer, outer) + tf.matmul(e.h_mixed, inner, transpose_a=True),
+                       tf.matmul(e.h_mixed, outer) + tf.matmul(e.h_inner, inner)], 1)
+    return tf.cast(parts[:, :, 0], x.dtype) + tf.concat([e.d_outer, e.d_inner], 1) * x
+
+
+def tf_normal_matrix(equations):
+    """The normal matrix [A, O + B, O + B] without damping."""
+    e = equations
+    upper = tf.concat([e.h_outer, tf.linalg.matrix_transpose(e.h_mixed)], 2)
+    whole = tf.cast(tf.concat([upper, tf.concat([e.h_mixed, e.h_inner], 2)], 1), e.d_outer.dtype)
+    return whole + tf.linalg.diag(tf.concat([e.d_outer, e.d_inner], 1))

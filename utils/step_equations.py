@@ -91,42 +91,63 @@ def _tf_blocks(terms, layer, j_outer):
     return tf.cast(tf.concat(blocks, 1), layer.matrix_dtype) if blocks else None
 
 
-def tf_step(equations, damping):
-    """The step [A, O + B] at a damping [A], and by how much [A] it should lower the loss."""
+def tf_solve(equations, damping, right):
+    """The solutions [A, O + B, Q] at a damping [A] for right sides [A, O + B, Q]."""
     e, damping = equations, damping[:, None]
-    dtype, there = e.g_inner.dtype, e.j_points.dtype
-    inverses = [1 / tf.reduce_max(part, 1, keepdims=True) for part in tf.split(
-        e.d_inner + damping * e.s_inner, [e.num_shape, e.g_inner.shape[1] - e.num_shape], axis=1)]
-    inverse = _tf_repeated(inverses, [e.num_shape, e.g_inner.shape[1] - e.num_shape])               # [A, B]
+    dtype, there, num_outer = right.dtype, e.j_points.dtype, e.d_outer.shape[1]
+    r_outer, r_inner = right[:, :num_outer], right[:, num_outer:]
+    counts = [e.num_shape, e.d_inner.shape[1] - e.num_shape]
+    inverses = [1 / tf.reduce_max(part, 1, keepdims=True)
+                for part in tf.split(e.d_inner + damping * e.s_inner, counts, axis=1)]
+    inverse = _tf_repeated(inverses, counts)[:, :, None]                                            # [A, B, 1]
     along = tf.cast(_tf_repeated(inverses, [e.num_of_shape, e.directions.shape[0] - e.num_of_shape]), there)
     scaled = e.j_points * tf.sqrt(along)[:, None]
     kernel = tf.matmul(scaled, scaled, transpose_b=True)
     kernel = _tf_rows(e.blocks, tf.linalg.matrix_transpose(_tf_rows(e.blocks, kernel)))
     factor = tf.linalg.cholesky(kernel + tf.eye(kernel.shape[1], dtype=there))
-    u = along * tf.matmul(tf.cast(e.g_inner, there), e.directions, transpose_b=True)
-    u = _tf_rows(e.blocks, tf.matmul(e.j_points, u[:, :, None]))
+    u = _tf_rows(e.blocks, tf.matmul(e.j_points, along[:, :, None] * _tf_along(e, r_inner)))
     solved = tf.cast(tf.linalg.cholesky_solve(factor, tf.concat([tf.cast(e.j_outer, there), u], 2)), dtype)
-    solved_outer, solved_u = solved[:, :, :-1], solved[:, :, -1:]
+    solved_outer, solved_u = solved[:, :, :num_outer], solved[:, :, num_outer:]
 
     h_outer = tf.matmul(e.j_outer, solved_outer, transpose_a=True) + tf.linalg.diag(e.d_outer + damping * e.s_outer)
-    rest = tf.matmul(e.j_outer, solved_u, transpose_a=True) - e.g_outer[:, :, None]
-    outer = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer), rest)
-    back = _tf_columns(e.blocks, tf.cast(solved_u - tf.matmul(solved_outer, outer), there))
-    back = tf.matmul(tf.linalg.matvec(e.j_points, back, transpose_a=True), e.directions)
-    inner = -inverse * (e.g_inner - tf.cast(back, dtype))
-    return tf_promise(tf.concat([outer[:, :, 0], inner], 1), e, damping)
+    outer = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer),
+                                     r_outer - tf.matmul(e.j_outer, solved_u, transpose_a=True))
+    back = _tf_columns(e.blocks, tf.cast(solved_u + tf.matmul(solved_outer, outer), there))
+    return tf.concat([outer, inverse * (r_inner - _tf_from_points(e, back, dtype))], 1)
+
+
+def tf_times(equations, x):
+    """The normal matrix without damping times x [A, O + B]."""
+    e, num_outer = equations, equations.d_outer.shape[1]
+    outer, inner = x[:, :num_outer, None], x[:, num_outer:, None]
+    rows = _tf_rows(e.blocks, tf.matmul(e.j_points, _tf_along(e, inner)))
+    rows = tf.matmul(e.j_outer, outer) + tf.cast(rows, x.dtype)
+    back = _tf_from_points(e, _tf_columns(e.blocks, tf.cast(rows, e.j_points.dtype)), x.dtype)
+    parts = tf.concat([tf.matmul(e.j_outer, rows, transpose_a=True), back], 1)[:, :, 0]
+    return parts + tf.concat([e.d_outer, e.d_inner], 1) * x
+
+
+def tf_normal_matrix(equations):
+    """The normal matrix [A, O + B, O + B] without damping."""
+    e, dtype = equations, equations.j_outer.dtype
+    inner = _tf_rows(e.blocks, tf.einsum('ape,eb->apb', e.j_points, e.directions))
+    rows = tf.concat([e.j_outer, tf.cast(inner, dtype)], 2)
+    return tf.matmul(rows, rows, transpose_a=True) + tf.linalg.diag(tf.concat([e.d_outer, e.d_inner], 1))
+
+
+def _tf_along(e, inner):
+    """Coefficients [A, B, Q] along the directions [A, E, Q]."""
+    return tf.einsum('eb,abq->aeq', e.directions, tf.cast(inner, e.directions.dtype))
+
+
+def _tf_from_points(e, rows, dtype):
+    """Jb^T of rows of the points [A, P, Q] -> [A, B, Q]."""
+    return tf.cast(tf.einsum('eb,aeq->abq', e.directions, tf.matmul(e.j_points, rows, transpose_a=True)), dtype)
 
 
 def _tf_repeated(parts, counts):
     """Columns [A, 1], each as often as its count says, side by side."""
     return tf.concat([tf.tile(part, [1, count]) for part, count in zip(parts, counts, strict=True)], 1)
-
-
-def tf_promise(step, equations, damping):
-    """The step [A, O + B], and by how much [A] it should lower the loss."""
-    e = equations
-    gradient, scales = (tf.concat(parts, 1) for parts in ((e.g_outer, e.g_inner), (e.s_outer, e.s_inner)))
-    return step, tf.reduce_sum(step * (damping * scales * step - gradient), 1)
 
 
 def _tf_rows(blocks, matrix):
@@ -142,14 +163,14 @@ def _tf_rows(blocks, matrix):
     return made if matrix.shape[1] == axes * count else tf.concat([made, matrix[:, axes * count:]], 1)
 
 
-def _tf_columns(blocks, vector):
-    """The transpose of _tf_rows for one vector: [A, M, 1] -> [A, P]."""
-    vector = vector[:, :, 0]
+def _tf_columns(blocks, rows):
+    """The transpose of _tf_rows: [A, M, Q] -> [A, P, Q]."""
     if blocks is None:
-        return vector
+        return rows
     if blocks.shape.rank == 2:
-        return blocks * vector
-    rows, count, axes = blocks.shape[1:]
-    made = tf.reduce_sum(blocks * tf.reshape(vector[:, :rows * count], [-1, rows, count, 1]), 1)
-    made = tf.reshape(tf.transpose(made, [0, 2, 1]), [-1, axes * count])
-    return made if vector.shape[1] == rows * count else tf.concat([made, vector[:, rows * count:]], 1)
+        return blocks[:, :, None] * rows
+    count_rows, count, axes = blocks.shape[1:]
+    of_points = tf.reshape(rows[:, :count_rows * count], [-1, count_rows, count, rows.shape[2]])
+    made = tf.stack([tf.reduce_sum(blocks[:, :, :, axis, None] * of_points, 1) for axis in range(axes)], 1)
+    made = tf.reshape(made, [-1, axes * count, rows.shape[2]])
+    return made if rows.shape[1] == count_rows * count else tf.concat([made, rows[:, count_rows * count:]], 1)
