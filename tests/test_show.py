@@ -127,6 +127,9 @@ def test_without_a_window_the_picture_is_named(no_display, capsys):
     show_results(True, [[[mesh_of('red')]]], 'results/fit.png', 'Result')
     said = capsys.readouterr().err
     assert said.count('\n') == 1 and 'results/fit.png' in said and 'browser' in said
+    show_results('browser', [[[mesh_of('red')]]], 'results/fit.png', 'Result')
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and 'sample_FLAME.py' in said and 'results/fit.png' in said
 
 
 # ---- live

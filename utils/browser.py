@@ -11,7 +11,7 @@ import secrets
 import numpy as np
 
 from utils.export_html import MAX_HEADS, fill_page, local_head, page_data, slider_components
-from utils.files import InputError, free_name
+from utils.files import InputError, numbered_name
 from utils.flame_params import FlameParams, save_params
 from utils.mesh import Mesh
 
@@ -59,10 +59,10 @@ class Explorer:
         """Writes the parameters or the mesh of a page under a name that is free; returns its path."""
         name = os.path.join(self.out_path, f'{self.names[wanted["head"]]}_edited')
         if wanted['what'] == 'mesh':
-            path = free_name(name, '.ply')
+            path = numbered_name(name, '.ply')
             Mesh(self.vertices(wanted), self.smpl.f).write_ply(path)
         else:
-            path = free_name(name, '_params.npz')
+            path = numbered_name(name, '_params.npz')
             save_params(path, self.params(wanted), self.model_fname)
         print(f'Written: {path}', flush=True)
         return path

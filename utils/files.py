@@ -36,7 +36,7 @@ def write_beside(path):
             os.remove(temporary)
 
 
-def free_name(start, end):
+def numbered_name(start, end):
     """The first of start_01end, start_02end .. that is not there yet."""
     number = 1
     while os.path.exists(path := f'{start}_{number:02d}{end}'):

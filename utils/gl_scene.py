@@ -141,7 +141,8 @@ class Scene:
             if part.is_points:
                 gl.glDrawArrays(gl.GL_POINTS, 0, part.count)
                 continue
-            gl.glEnable(gl.GL_POLYGON_OFFSET_FILL)
+            if with_lines:                              # which would be half hidden otherwise
+                gl.glEnable(gl.GL_POLYGON_OFFSET_FILL)
             gl.glEnable(gl.GL_CULL_FACE)
             for hidden in (gl.GL_BACK, gl.GL_FRONT):    # what the outside covers is not shaded
                 gl.glCullFace(hidden)

@@ -15,13 +15,14 @@ import traceback
 
 import numpy as np
 
-from utils.files import InputError, free_name, read_image, write_image
+from utils.files import InputError, numbered_name, read_image, write_image
 from utils.gl_scene import NORMALS, SHADED, Scene
 from utils.heat_map import colour_bar
 
 PACKAGES = 'on Debian and Ubuntu: apt install libgl1 libglx-mesa0 libgl1-mesa-dri libx11-6'
 FIELD_OF_VIEW = np.radians(25)
 INK = (50, 50, 50)
+POLITE = 10                             # by how much the process steps back where it draws on the processor
 ON_PROCESSOR = ('llvmpipe', 'softpipe', 'swrast', 'software', 'gdi generic')     # renderers without a graphics card
 REST = 0.2                              # seconds without change after which those draw smooth outlines
 HELP = ('left button        turn', 'right or middle    move', 'wheel              nearer, farther',
@@ -166,7 +167,7 @@ class Window:
         elif key == 'h':
             self.with_help = not self.with_help
         elif key == 'p':
-            path = free_name(os.path.join(self.folder, 'snapshot'), '.png')
+            path = numbered_name(os.path.join(self.folder, 'snapshot'), '.png')
             self.answer('said', self.save(path) or f'Written: {path}')
         self.stale = True
 
@@ -291,12 +292,11 @@ def text_picture(text):
     for column in range(max(map(len, rows))):
         parts = [row[column] for row in rows if column < len(row)]
         starts.append(starts[-1] + 18 + max(cv2.getTextSize(part, font, size, 1)[0][0] for part in parts))
-    picture = np.zeros((20 * len(rows) + 12, starts[-1] - 10, 4), np.uint8)
-    picture[...] = [255, 255, 255, 190]
+    picture = np.full((20 * len(rows) + 12, starts[-1] - 10, 3), 255, np.uint8)
     for number, row in enumerate(rows):
         for start, part in zip(starts, row, strict=False):
-            cv2.putText(picture, part, (start, 20 * number + 21), font, size, (*INK, 255), 1, cv2.LINE_AA)
-    return picture
+            cv2.putText(picture, part, (start, 20 * number + 21), font, size, INK, 1, cv2.LINE_AA)
+    return np.dstack([picture, np.maximum(255 - picture[..., 0], 190)])
 
 
 def read_messages(stream, messages, glfw):
@@ -355,6 +355,8 @@ def main():
     except WindowError as error:
         answer('failed', ' '.join(str(error).split()))
         return
+    if window.is_slow and hasattr(os, 'nice'):
+        os.nice(POLITE)
     answer('ready', window.renderer)
     messages = queue.Queue()
     threading.Thread(target=read_messages, args=(source, messages, window.glfw), daemon=True).start()

@@ -17,7 +17,7 @@ from utils.files import InputError, write_beside
 from utils.gl_window import text_picture
 from utils.mesh import COLOURS, Mesh
 from utils.render_mesh import overlay, render_mesh
-from utils.viewer import NoWindow, open_cells
+from utils.viewer import NoWindow, open_cells, open_picture
 
 SHARE = 0.05                # of a fit's time that showing it may take
 MAX_FRAMES = 250            # of a video; of longer fits every second frame is kept, then every fourth ..
@@ -29,11 +29,18 @@ KEYS = 's saves, any other key goes on, q quits (in the window, or here with Ent
 def show_results(mode, rows, picture, titlebar):
     """Shows lists of meshes, one list for each cell of the rows, in a window that stays when the script ends.
 
-    mode is what utils.cli.visualize returns, picture the file that shows the same where no window can be opened.
+    mode is what utils.cli.visualize returns. Where no window can be opened, `picture`, the file that shows the same, is
+    named, and opened in the desktop's viewer if there is one.
     """
     cells = _open(mode, (len(rows), len(rows[0])), titlebar, f'see {picture}', keepalive=True)
-    for row, row_of_cells in zip(rows, cells or [], strict=cells is not None):
-        for meshes, cell in zip(row, row_of_cells, strict=True):
+    if cells is None:
+        if mode == 'browser':
+            print(f'Only the heads of sample_FLAME.py are shown in a browser; see {picture}', file=sys.stderr)
+        elif mode:
+            open_picture(picture)
+        return
+    for row_of_meshes, row in zip(rows, cells, strict=True):
+        for meshes, cell in zip(row_of_meshes, row, strict=True):
             cell.set_static_meshes(meshes)
 
 
