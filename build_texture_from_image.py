@@ -6,6 +6,7 @@ In:  a photo, the mesh fitted to it, and the scale of its camera (_params.npz or
      several of each, of one person.
 Out: NAME.obj, NAME.mtl   the head in metres with texture coordinates, and its material
      NAME.png             the texture
+     NAME.glb             with --format glb, as well: the head and its texture in one file
      NAME_mask.png        how well the photos saw each texel: white well, black not at all
      NAME_views.png       the head from the front, and from three-quarters and the side to both sides
 Edit: what is done with a photo is in main; how well a texel is seen is decided in utils/project_on_mesh.py, and what is
@@ -48,7 +49,7 @@ def main(args):
     space = load_texture_space(find_space_of(meshes[0], args.texture_fname)) if with_space else None
 
     texture, mask = build_texture(images, meshes, scales, table, args.method, args.visibility, args.fill, space)
-    written = write_textured_mesh(out, meshes[0], table, texture, mask)
+    written = write_textured_mesh(out, meshes[0], table, texture, mask, args.format == 'glb')
     seen = mask[mask > 0].size / len(table['valid_pixel_ids'])
     print(f'{table["img_size"]} x {table["img_size"]} texels, {100 * seen:.0f} % of the head seen')
     print(f'Written: {", ".join(written)}')
@@ -105,6 +106,8 @@ if __name__ == '__main__':
                              '.obj, or the two .npy of vt and ft (default: the layout that belongs to the mesh)')
     parser.add_argument('--out_path', default='./results',
                         help='folder of the results, or the .obj to write (default: %(default)s)')
+    parser.add_argument('--format', default='obj', choices=['obj', 'glb'],
+                        help='of the mesh; glb as well as obj (default: %(default)s)')
     parser.add_argument('--visualize', type=visualize, default=True,
                         help='True or window: show the result in a window where there is one, else its picture '
                              '(default: %(default)s)')

@@ -6,6 +6,7 @@ In:  a photo, and its landmarks in pixels, origin top left: iBUG's 68 points wit
      .csv or .json [51, 2]; several of both, patterns, folders, or one .npy [N, 51, 2].
 Out: NAME.obj          the mesh in metres: image x = scale * X, y = photo height - scale * Y; with NAME.mtl and
                        NAME.png, its texture from the photo, and NAME_mask.png, what of it the photo shows
+     NAME.glb          with --format glb, as well: the same with joints and sliders
      NAME_scale.npy    the scale in pixels per metre
      NAME_params.npz   every parameter, the camera, weights and final values of the terms, the model's name and hash
      NAME_fit.png      the photo with target (red) and fitted (blue) landmarks, and the mesh drawn over it
@@ -59,6 +60,7 @@ from utils.fit_cli import (  # noqa: E402
     settings_of,
     start_params,
     with_vertices,
+    write_head,
 )
 from utils.fit_solver import FitSolver  # noqa: E402
 from utils.flame_params import flame_sizes, model_identity, save_params  # noqa: E402
@@ -165,10 +167,15 @@ def main(args):
             print_fit(found, weights, 'Distance of the landmarks: RMS {lmk_rms_px:.3f} px, at most '
                                       '{lmk_max_px:.3f} px'.format(**distances))
         target_img = read_image(photo.path)
+        mesh = Mesh(vertices, model['f'])
         if table is None:
-            Mesh(vertices, model['f']).write_obj(out + '.obj')
+            mesh.write_obj(out + '.obj')
         else:
-            texture_fit(out, target_img, Mesh(vertices, model['f']), scale, table, inputs=[photo.path])
+            written = texture_fit(out, target_img, mesh, scale, table, inputs=[photo.path])
+            mesh.vt, mesh.ft = table['vt'], table['ft']
+            mesh.set_texture_image(written[2])
+        if args.format == 'glb':
+            write_head(out, mesh, args, model, found.params)
         with write_beside(out + '_scale.npy') as temporary:
             np.save(temporary, np.float64(scale))
         if number < NUM_SHOWN:
@@ -242,5 +249,5 @@ if __name__ == '__main__':
                         help='texel table or UV layout of the model (default: the one that belongs to it)')
     parser.add_argument('--texture', type=str2bool, default=True,
                         help='texture the mesh with the photo (default: %(default)s)')
-    add_fit_flags(parser, WEIGHTS)
+    add_fit_flags(parser, WEIGHTS, formats=('obj', 'glb'))
     run_script(main, parser.parse_args())

@@ -5,6 +5,7 @@
 In:  the landmarks, iBUG's 68 points without the jaw line: .npy, .pp (MeshLab), .txt, .csv or .json [51, 3], NaN where
      one is missing; several files, a pattern, a folder, or one .npy [N, 51, 3].
 Out: NAME.ply          the mesh in metres
+     or NAME.obj, or NAME.glb with joints and sliders
      NAME_params.npz   every parameter, weights and final values of the terms, the model's name and hash
      NAME_fit.png      the mesh with target (red) and fitted (blue) landmarks, from the front and the side
      summary.csv       of several targets: how each ended, its terms and distances
@@ -45,6 +46,7 @@ from utils.fit_cli import (  # noqa: E402
     settings_of,
     start_params,
     with_vertices,
+    write_head,
 )
 from utils.fit_pictures import landmarks_picture  # noqa: E402
 from utils.fit_solver import FitSolver  # noqa: E402
@@ -139,7 +141,7 @@ def main(args):
         if len(targets) == 1:
             print_fit(found, weights, 'Distance of the landmarks: RMS {lmk_rms_mm:.3f} mm, at most '
                                       '{lmk_max_mm:.3f} mm'.format(**distances))
-        Mesh(vertices, model['f']).write_ply(out + '.ply')
+        write_head(out, Mesh(vertices, model['f']), args, model, found.params)
         if example[1] < NUM_SHOWN:
             rot = found.params.rot[0]
             write_image(out + '_fit.png', landmarks_picture(vertices, model['f'], target_lmks, lmks, rot))
@@ -150,7 +152,7 @@ def main(args):
 
     def is_complete(target):
         out = os.path.join(args.out_path, target.name)
-        files = [out + '.ply'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
+        files = [f'{out}.{args.format}'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
         return complete_row(out + '_params.npz', files, fit_identity(target, settings), model_fname, columns)
 
     batch_size = len(targets) if args.shared_shape else args.batch_size or default_batch_size(4 << 20, 512)
@@ -158,7 +160,7 @@ def main(args):
                        is_complete if args.resume else None)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, targets[0].name)
-    print(f'Written: {first}.ply, {first}_params.npz, {first}_fit.png'
+    print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
     if args.visualize:
         open_picture(first + '_fit.png')

@@ -5,6 +5,7 @@
 In:  a mesh with FLAME's vertices in FLAME's order, .ply or .obj, NaN or (0, 0, 0) where a vertex is missing; several
      files, a pattern, a folder, or one .npy [N, V, 3].
 Out: mesh_fitting.ply (or NAME.ply)   the mesh in metres
+     or .obj, or .glb with joints and sliders
      .._params.npz                    every parameter, weights and final values of the terms, the model's name and hash
      .._fit.png                       the distance of every vertex, from the front and the side
      summary.csv                      of several targets: how each ended, its terms and distances
@@ -42,6 +43,7 @@ from utils.fit_cli import (  # noqa: E402
     settings_of,
     start_params,
     with_vertices,
+    write_head,
 )
 from utils.fit_pictures import distance_picture  # noqa: E402
 from utils.fit_solver import FitSolver  # noqa: E402
@@ -125,7 +127,7 @@ def main(args):
         if len(targets) == 1:
             print_fit(found, weights, 'Distance of the vertices: RMS {vertex_rms_mm:.3f} mm, at most '
                                       '{vertex_max_mm:.3f} mm'.format(**distances))
-        Mesh(vertices, model['f']).write_ply(out + '.ply')
+        write_head(out, Mesh(vertices, model['f']), args, model, found.params)
         if example[1] < NUM_SHOWN:
             write_image(out + '_fit.png', distance_picture(vertices, model['f'], target_vertices, found.params.rot[0]))
         extras = {**fit_extras(found, weights), **distances, **found.others}
@@ -134,7 +136,7 @@ def main(args):
 
     def is_complete(target):
         out = os.path.join(args.out_path, target.name)
-        files = [out + '.ply'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
+        files = [f'{out}.{args.format}'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
         return complete_row(out + '_params.npz', files, fit_identity(target, settings), model_fname, columns)
 
     batch_size = len(targets) if args.shared_shape else args.batch_size or default_batch_size(16 << 20, 64)
@@ -142,7 +144,7 @@ def main(args):
                        is_complete if args.resume else None)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, targets[0].name)
-    print(f'Written: {first}.ply, {first}_params.npz, {first}_fit.png'
+    print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
     if args.visualize:
         open_picture(first + '_fit.png')

@@ -77,15 +77,18 @@ def texture_fit(out, source_img, mesh, scale, table, inputs=()):
     return write_textured_mesh(free_name(out, inputs), mesh, table, texture, mask)
 
 
-def write_textured_mesh(out, mesh, table, texture, mask):
-    """Writes out.obj, .mtl and .png, out_mask.png, and out_views.png: the head from five sides."""
+def write_textured_mesh(out, mesh, table, texture, mask, glb=False):
+    """Writes out.obj, .mtl and .png, out_mask.png, out_views.png (the head from five sides), and out.glb if `glb`."""
     textured = Mesh(mesh.v, mesh.f, vt=table['vt'], ft=table['ft'])
     write_image(out + '.png', texture)
     write_image(out + '_mask.png', mask)
     textured.set_texture_image(out + '.png')
     textured.write_obj(out + '.obj')
+    if glb:
+        from utils.glb import write_glb
+        write_glb(out + '.glb', textured)
     write_image(out + '_views.png', render_views(textured, texture))
-    return [out + end for end in ('.obj', '.mtl', '.png', '_mask.png', '_views.png')]
+    return [out + end for end in ('.obj', '.mtl', '.png', '_mask.png', *['.glb'] * glb, '_views.png')]
 
 
 def free_name(out, inputs):

@@ -21,11 +21,15 @@ class OneFit(NamedTuple):
     status: str
 
 
-def add_fit_flags(parser, weights, out_path='./results'):
-    """Adds the flags that all fits have, one for each weight among them."""
-    parser.add_argument('--out_path', default=out_path, help='folder of the results (default: %(default)s)')
+def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
+    """Adds the flags of all fits, one for each weight among them; formats: of the meshes, the usual one first."""
+    parser.add_argument('--out_path', default='./results', help='folder of the results (default: %(default)s)')
     parser.add_argument('--visualize', type=str2bool, default=True,
                         help='open the picture where there is a display (default: %(default)s)')
+    parser.add_argument('--format', choices=formats, default=formats[0],
+                        help='of the meshes; glb has joints and sliders (default: %(default)s)')
+    parser.add_argument('--num_morphs', type=int, default=50,
+                        help='sliders in a glb for identity, and as many for expression (default: %(default)s)')
     parser.add_argument('--optimizer', choices=OPTIMIZERS, default='least_squares',
                         help="the batched solver, or SciPy's as TF_FLAME used them (default: %(default)s)")
     for name, weight in weights.items():
@@ -54,6 +58,8 @@ def fit_weights(args, weights):
 
 def check_fit_flags(args, num_targets):
     """Raises InputError for flags that do not go together."""
+    if args.num_morphs < 0:
+        raise InputError(f'--num_morphs {args.num_morphs}: expected 0 or more')
     if args.batch_size is not None and args.batch_size < 1:
         raise InputError(f'--batch_size {args.batch_size}: expected 1 or more')
     if not 0 <= args.smooth < np.inf:
@@ -84,7 +90,7 @@ def start_params(sizes, rot, trans):
 def settings_of(args, weights, **files):
     """What a result depends on beside its target: flags, weights and names of files, to be known again by --resume."""
     return {'optimizer': args.optimizer, 'init': args.init or '', 'shared_shape': args.shared_shape,
-            'smooth': args.smooth, **weights, **files}
+            'smooth': args.smooth, 'format': args.format, 'num_morphs': args.num_morphs, **weights, **files}
 
 
 def one_by_one(result):
@@ -105,6 +111,16 @@ def with_vertices(fits, smpl):
     """Pairs of each OneFit and its vertices [V, 3], the same bit for bit as sample_FLAME.py --params makes them."""
     params = FlameParams(*(np.concatenate(part) for part in zip(*(fit.params for fit in fits), strict=True)))
     return list(zip(fits, evaluate(smpl, params), strict=True))
+
+
+def write_head(out, mesh, args, model, params):
+    """Writes a fitted mesh in the format of the flags; a glb with joints and sliders of the head of params [1, ...]."""
+    if args.format == 'glb':
+        from utils.glb import write_glb
+        from utils.rig import make_rig
+        write_glb(out + '.glb', mesh, make_rig(model, params, args.num_morphs))
+    else:
+        {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
 
 
 def fit_extras(fit, weights):

@@ -60,8 +60,8 @@ class _State(NamedTuple):
     active: Any
 
 
-def tf_least_squares(tf_residuals, weights, points, initial, data, max_iterations=100, ftol=1e-9, xtol=1e-10,
-                     gtol=1e-10):
+def tf_least_squares(tf_residuals, weights, points, initial, data, max_iterations=100, ftol=1e-7, xtol=1e-9,
+                     gtol=1e-9):
     """Adds the fits of N problems to the graph and returns their Solution.
 
     tf_residuals(params, points, data) -> {term: residuals [N, ...]}; `params` has the variables as attributes, and
@@ -75,18 +75,18 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
-    before = problem.tf_terms(x, data)
-    finite = tf.math.is_finite(tf.add_n(list(before.values())))
-    none, zero = tf.zeros_like(x[:, 0]), tf.zeros_like(finite, tf.int32)
-    state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, zero,
-                   tf.where(finite, zero + RUNNING, zero + NOT_FINITE),
-                   tf.cast(tf.where(finite)[:, 0], tf.int32))
+    none, count = tf.zeros_like(x[:, 0]), tf.shape(x)[0]
+    zero = tf.zeros([count], tf.int32)
+    state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, zero, zero, tf.range(count))
 
     def tf_body(*state):
         return _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, _State(*state))
     shapes = _State(*(tf.TensorShape([None, *part.shape[1:]]) for part in state))
     state = tf.while_loop(lambda *state: tf.size(state[-1]) > 0, tf_body, state, shapes, back_prop=False)
-    return Solution(problem.unpacked(state.x), before, problem.tf_terms(state.x, data), state.iterations, state.status)
+    twice = {name: tf.concat([value] * 2, 0) for name, value in data.items()}
+    terms = problem.tf_terms(tf.concat([x, state.x], 0), twice)
+    before, after = ({name: tf.split(term, 2)[part] for name, term in terms.items()} for part in (0, 1))
+    return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status)
 
 
 def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
@@ -107,10 +107,11 @@ def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
     step, next_promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
 
     status = tf.zeros_like(iterations)
-    for is_so, reason in ((iterations >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
+    for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
                           (accepted & (promised > 0) & (lowered <= ftol * loss), SETTLED),
                           (accepted & tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
-                          (accepted & (next_promised <= gtol * loss), NO_GRADIENT)):
+                          (accepted & (tf.abs(next_promised) <= gtol * loss), NO_GRADIENT),
+                          (tf.equal(iterations, 0) & ~tf.math.is_finite(loss), NOT_FINITE)):
         status = tf.where(is_so, tf.fill(tf.shape(status), reason), status)
     kept = _tf_wide(accepted, x)
     parts = (tf.where(kept, x, best), tf.where(kept, gradient, best_gradient), tf.where(accepted, loss, best_loss),
@@ -196,10 +197,12 @@ class Problem:
         loss = tf.add_n([tf.reduce_sum(tf.square(tf.reshape(term, [tf.shape(points)[0], math.prod(term.shape[1:])])), 1)
                          for term in terms.values()])
         sources = [points, *values.values()]
-        for name, by_itself in zip(values, tf.gradients(loss, sources)[1:], strict=True):
-            if by_itself is None and (name not in FlameParams._fields or tf.gradients(loss, points)[0] is None):
+        gradients = tf.gradients(loss / 2, sources)
+        for name, gradient in zip(values, gradients[1:], strict=True):
+            if gradient is None and (name not in FlameParams._fields or gradients[0] is None):
                 raise ValueError(f'no term depends on the variable {name!r}; the terms are {", ".join(terms)}')
-        gradients = tf.gradients(loss / 2, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = [tf.zeros_like(source) if gradient is None else gradient
+                     for source, gradient in zip(sources, gradients, strict=True)]
         return loss, gradients, tf_term_derivatives(terms, points, values)
 
     def tf_outer_columns(self, by_points, columns, axis=-1):

@@ -58,9 +58,8 @@ def kind_of_term(name, term, points, variables):
     points: the tensor [N, L, C] it may be made of; variables: {name: tensor [N, W]}. Raises ValueError, which names
     the term, where it depends on nothing.
     """
-    gradients = tf.gradients(term, [points, *variables.values()])
-    direct = [variable for variable, gradient in zip(variables, gradients[1:], strict=True) if gradient is not None]
-    if gradients[0] is None:
+    direct = [name for name, variable in variables.items() if _between(term, variable)]
+    if not _between(term, points):
         if not direct:
             raise ValueError(f'the term {name!r} depends neither on the points nor on {", ".join(variables)}')
         variable = variables[direct[0]]
@@ -74,7 +73,7 @@ def kind_of_term(name, term, points, variables):
 
 def tf_diagonal(term, source):
     """The diagonal, in the shape of `source`, of the Jacobian of a term that is made of it element by element."""
-    return tf.gradients(term, source)[0]
+    return tf.gradients(term, source, unconnected_gradients=tf.UnconnectedGradients.ZERO)[0]
 
 
 def tf_row_blocks(term, points):
@@ -110,17 +109,20 @@ def _keeps_places(term, source, shape):
     """Whether each number of `term` depends on numbers of `source` at the same place only, on the axes that `shape`
     gives sizes for: all tensors between them have this shape, and are made element by element.
     """
+    return all(tensor is source or tensor.shape.is_compatible_with(shape) and tensor.shape.rank == len(shape)
+               and (tensor.op.type in ELEMENTWISE or _cuts_last_axis(tensor.op)) for tensor in _between(term, source))
+
+
+def _between(term, source):
+    """The tensors through which a term depends on a source, both included; none where it does not."""
     depends = {}
 
     def is_between(tensor):
         if tensor.ref() not in depends:
             depends[tensor.ref()] = tensor is source or any([is_between(x) for x in tensor.op.inputs])
         return depends[tensor.ref()]
-    if not is_between(term):
-        return False
-    between = [key.deref() for key, is_so in depends.items() if is_so]
-    return all(tensor is source or tensor.shape.is_compatible_with(shape) and tensor.shape.rank == len(shape)
-               and (tensor.op.type in ELEMENTWISE or _cuts_last_axis(tensor.op)) for tensor in between)
+    is_between(term)
+    return [key.deref() for key, is_so in depends.items() if is_so]
 
 
 def _cuts_last_axis(op):
