@@ -175,9 +175,10 @@ if __name__ == '__main__':
                         help='True or window: show the heads one by one and ask which to save; without a window, or '
                              'with False, all are saved; browser: all are saved, then a page moves them by sliders '
                              '(default: %(default)s)')
-    parser.add_argument('--host', default=HOST, help='with --visualize browser: who may look, by default this machine '
-                                                     'only (default: %(default)s)')
-    parser.add_argument('--port', type=int, default=PORT, help='likewise; 0: one that is free (default: %(default)s)')
+    parser.add_argument('--host', default=HOST, help='of the page: who may look, by default this machine only '
+                                                     '(default: %(default)s)')
+    parser.add_argument('--port', type=int, default=PORT,
+                        help='of the page; 0: one that is free (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same heads again (default: others each time)')
     for name, value in STD.items():
         parser.add_argument(f'--{name}_std', type=float, default=value,

@@ -79,3 +79,10 @@ def display(screen, monkeypatch):
     except NoWindow as reason:
         pytest.skip(f'no window on Xvfb: {reason}')
     return screen
+
+
+@pytest.fixture
+def no_display(monkeypatch):
+    """No display at all."""
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)
