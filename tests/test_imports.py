@@ -10,7 +10,8 @@ import sys
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NEEDS_TENSORFLOW = {'utils.scipy_optimizer'}
+NEEDS_TENSORFLOW = {'utils.scipy_optimizer', 'utils.least_squares', 'utils.step_equations', 'utils.mesh_equations',
+                    'utils.term_derivatives', 'utils.fit_solver'}
 
 
 def modules(folder):

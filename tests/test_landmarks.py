@@ -242,21 +242,20 @@ def test_a_file_that_is_no_array_is_refused(tmp_path):
     (POINTS * [1, -1], 'y points up'),
     (POINTS * [-1, 1] + [640, 0], 'mirrored.*640 - x'),
     (POINTS[:, ::-1], 'exchanged'),
-    (-POINTS + [640, 480], 'upside down'),
     (POINTS[::-1], 'order'),
     (POINTS[np.random.default_rng(0).permutation(51)], 'order'),
     (np.full((51, 2), 100.0), 'like a face'),
     (POINTS * [1, 1e-3] + [0, 200], 'like a face'),
     (POINTS + [400, 0], '51 of 51 points lie outside the picture of 640 x 480'),
     (POINTS * 3, 'outside the picture')])
-def test_points_that_are_no_upright_face_in_the_picture_are_refused_with_the_cause(lmks, message):
+def test_points_that_are_no_face_in_the_picture_are_refused_with_the_cause(lmks, message):
     with pytest.raises(InputError, match=message) as caught:
         checked(lmks)
     assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('yaw', [-80, -45, 0, 45, 80])
-@pytest.mark.parametrize('roll', [-70, 0, 70])
+@pytest.mark.parametrize('roll', [-150, -70, 0, 70, 180])
 def test_turned_faces_are_accepted(yaw, roll):
     turned = Rotation.from_euler('zyx', [roll, yaw, 15], degrees=True).apply(FACE) / 100
     checked(project(turned, 1000.0, 480) + [320, -240])

@@ -51,7 +51,7 @@ def as_image_lmks(path, lmks):
 
 
 def check_image_lmks(path, lmks, template_lmks, height, width):
-    """Raises InputError where points [51, 2] cannot be pixels of an upright face in a picture, and says what they are.
+    """Raises InputError where points [51, 2] cannot be pixels of a face in a picture, and says what they are.
 
     template_lmks [51, 3]: the same points on the model at rest. A few points outside the picture are only told of.
     """
@@ -135,6 +135,4 @@ def _orientation_problem(linear, height, width):
             return f'y points up, expected pixels from the top left (replace y by {height} - y)'
         return (f'the face is mirrored: x is counted from the right (replace x by {width} - x), or the points run from '
                 "the face's left to its right, expected the brow at the left of the picture first")
-    if xx + yy < 0:
-        return 'the face is upside down: turn the picture and the points upright, x and y counted from the top left'
     return None
