@@ -294,7 +294,7 @@ def main(args):
     os.environ['TF_ENABLE_ONEDNN_OPTS'] = str(int(args.onednn))             # of the processes that measure
     files = find_files(args)
     print(f'TF_ENABLE_ONEDNN_OPTS={int(args.onednn)}, {os.cpu_count()} cores, Jacobians {args.matrix_dtype}, '
-          f'{files.model}')
+          f'{files.model}', flush=True)
     measure = {'one': measure_one, 'batches': measure_batches, 'memory': measure_memory, 'scripts': measure_script,
                'starts': measure_starts}
     for part in args.parts:
