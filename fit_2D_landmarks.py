@@ -198,6 +198,7 @@ def main(args):
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, photos[0].name)
     print(f'Written: {first}.obj, {first}_scale.npy, {first}_params.npz, {first}_fit.png'
+          + (f', {first}_views.png' if table else '')
           + (f' and so on for {len(photos)} photos, {args.out_path}/summary.csv' if len(photos) > 1 else ''))
     if args.visualize:
         open_picture(first + '_fit.png')

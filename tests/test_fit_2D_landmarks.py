@@ -108,7 +108,7 @@ def test_sample_flame_makes_the_mesh_of_the_parameters(fit, run_here, tmp_path):
     np.testing.assert_array_equal(again.v, first.v)
 
 
-def test_the_minimum_is_the_same_wherever_how_large_and_which_way_up_the_face_is_and_broken_photos_stop_nothing(
+def test_the_minimum_is_the_same_wherever_and_however_large_the_face_is_and_broken_photos_stop_nothing(
         fit, run, tmp_path):
     folder, picture = tmp_path / 'photos', read_image(PHOTO)
     large = np.zeros((picture.shape[0] + 300, picture.shape[1] + 900, 3), np.uint8)

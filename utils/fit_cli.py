@@ -75,6 +75,8 @@ def check_fit_flags(args, num_targets):
         raise InputError(f'--shared_shape is for --optimizer least_squares, not {args.optimizer}')
     if args.smooth and not args.shared_shape:
         raise InputError('--smooth is for frames of one person, with --shared_shape')
+    if args.shared_shape and args.resume:
+        raise InputError('--shared_shape fits all frames together, so --resume cannot skip some of them')
     if args.shared_shape and args.batch_size:
         raise InputError('--shared_shape fits all frames at once, without --batch_size')
 
