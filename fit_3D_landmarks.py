@@ -69,10 +69,12 @@ STAGES = ((['trans', 'rot', 'scale'], ['lmk'], 5e-6), (None, None, 5e-6))
 
 
 def tf_residuals(params, lmks, target):
-    """The terms of the objective, not yet squared: lmks, target.lmks [N, 51, 3] in metres, target.seen [N, 51, 1]."""
-    target_lmks = target.lmks * params.scale[:, :, None] if hasattr(params, 'scale') else target.lmks
+    """The terms of the objective, not yet squared: lmks, target.lmks [N, 51, 3] in metres, target.seen [N, 51, 1];
+    params.scale [N, 1] (--fit_scale): how large the head is beside the target, by whose size distances are measured.
+    """
+    lmks = lmks / params.scale[:, :, None] if hasattr(params, 'scale') else lmks
     return {
-        'lmk': 1000.0 * target.seen * (lmks - target_lmks),
+        'lmk': 1000.0 * target.seen * (lmks - target.lmks),
         'shape': params.shape,
         'expr': params.exp,
         'neck_pose': params.neck,
@@ -90,10 +92,13 @@ def fit_lmk3d(target_lmks, solver, template_lmks, root, sizes, start=None, fit_s
     aligned = [align_rigid(template_lmks, lmks, root, fit_scale) for lmks in target_lmks]
     rot, trans, scale = (np.array(part) for part in zip(*aligned, strict=True))
     params = start_params(sizes, rot, trans) if start is None else start
-    initial = {**params._asdict(), **({'scale': scale[:, None]} if fit_scale else {})}
+    initial = {**params._asdict(), **({'scale': np.ones((len(scale), 1))} if fit_scale else {})}
     seen = np.isfinite(target_lmks).all(axis=2, keepdims=True)
-    data = {'lmks': np.where(seen, target_lmks, 0), 'seen': seen.astype(float)}
-    return one_by_one(solver(initial, data) if smooth is None else solver.sequence(initial, data, smooth))
+    data = {'lmks': np.where(seen, scale[:, None, None] * target_lmks, 0), 'seen': seen.astype(float)}
+    found = solver(initial, data) if smooth is None else solver.sequence(initial, data, smooth)
+    if fit_scale:
+        found.values['scale'] = scale[:, None] * found.values['scale']
+    return one_by_one(found)
 
 
 def main(args):

@@ -67,10 +67,12 @@ STAGES = ((['trans', 'rot', 'scale'], ['data'], 5e-6), (None, None, 5e-6))
 
 
 def tf_residuals(params, vertices, target):
-    """The terms of the objective, not yet squared: vertices, target.vertices [N, V, 3] in metres, seen [N, V, 1]."""
-    target_vertices = target.vertices * params.scale[:, :, None] if hasattr(params, 'scale') else target.vertices
+    """The terms of the objective, not yet squared: vertices, target.vertices [N, V, 3] in metres, seen [N, V, 1];
+    params.scale [N, 1] (--fit_scale): how large the head is beside the target, by whose size distances are measured.
+    """
+    vertices = vertices / params.scale[:, :, None] if hasattr(params, 'scale') else vertices
     return {
-        'data': target.seen * (vertices - target_vertices),
+        'data': target.seen * (vertices - target.vertices),
         'shape': params.shape,
         'expr': params.exp,
         'neck_pose': params.neck,
@@ -88,10 +90,13 @@ def fit_mesh(target_vertices, solver, v_template, root, sizes, start=None, fit_s
     aligned = [align_rigid(v_template, vertices, root, fit_scale) for vertices in target_vertices]
     rot, trans, scale = (np.array(part) for part in zip(*aligned, strict=True))
     params = start_params(sizes, rot, trans) if start is None else start
-    initial = {**params._asdict(), **({'scale': scale[:, None]} if fit_scale else {})}
+    initial = {**params._asdict(), **({'scale': np.ones((len(scale), 1))} if fit_scale else {})}
     seen = np.isfinite(target_vertices).all(axis=2, keepdims=True)
-    data = {'vertices': np.where(seen, target_vertices, 0), 'seen': seen.astype(float)}
-    return one_by_one(solver(initial, data) if smooth is None else solver.sequence(initial, data, smooth))
+    data = {'vertices': np.where(seen, scale[:, None, None] * target_vertices, 0), 'seen': seen.astype(float)}
+    found = solver(initial, data) if smooth is None else solver.sequence(initial, data, smooth)
+    if fit_scale:
+        found.values['scale'] = scale[:, None] * found.values['scale']
+    return one_by_one(found)
 
 
 def main(args):
