@@ -125,8 +125,8 @@ def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tm
     found = result(run.out, 'feet', MODEL)
     assert found.extras['loss'] <= fit.extras['loss'] * (1 + 1e-5)
     assert 7 * found.extras['scale'] == pytest.approx(1, rel=0.2)
-    squares = np.sum((found.vertices - 7 * TARGET * found.extras['scale']) ** 2)
-    assert found.extras['term_data'] == pytest.approx(script.WEIGHTS['data'] * squares, rel=1e-6)
+    distances = 1000 * np.linalg.norm(found.vertices - 7 * TARGET * found.extras['scale'], axis=1)
+    assert found.extras['vertex_rms_mm'] == pytest.approx(np.sqrt(np.mean(distances**2)), rel=1e-6)
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
