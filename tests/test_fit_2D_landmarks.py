@@ -148,13 +148,13 @@ def test_scipys_optimiser_minimises_the_same_terms_and_finds_nothing_lower(fit, 
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
-    folder, count, random = tmp_path / 'photos', 6, np.random.RandomState(0)
+    folder, count, random = tmp_path / 'photos', 4, np.random.RandomState(0)
     for i in range(count):
         save_photo(folder, f'frame_{i}', TARGET + random.randn(51, 2))
     flags = ('--target_img_path', folder, '--target_lmk_path', folder, '--batch_size', 1)
-    kill_after(NAME, 2, run.out, '--model_fname', MODEL, '--texture', 'False', '--out_path', run.out, *flags)
+    kill_after(NAME, 1, run.out, '--model_fname', MODEL, '--texture', 'False', '--out_path', run.out, *flags)
     whole = {path: path.stat().st_mtime_ns for path in run.out.glob('*_params.npz')}
-    assert 2 <= len(whole) < count
+    assert 1 <= len(whole) < count
     run(*flags, '--resume')
     assert {path: path.stat().st_mtime_ns for path in whole} == whole
     rows = summary(run.out)

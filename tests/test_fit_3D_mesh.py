@@ -130,12 +130,12 @@ def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tm
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
-    count = 5
+    count = 4
     np.save(tmp_path / 'many.npy', [placed(TARGET, [0, 0.1 * i, 0], [0, 0, 0.1 * i]) for i in range(count)])
     flags = ('--target_mesh_path', tmp_path / 'many.npy', '--batch_size', 1)
-    kill_after(NAME, 2, run.out, '--model_fname', MODEL, '--out_path', run.out, *flags)
+    kill_after(NAME, 1, run.out, '--model_fname', MODEL, '--out_path', run.out, *flags)
     whole = {path: path.stat().st_mtime_ns for path in run.out.glob('*_params.npz')}
-    assert 2 <= len(whole) < count
+    assert 1 <= len(whole) < count
     run(*flags, '--resume')
     assert {path: path.stat().st_mtime_ns for path in whole} == whole
     rows = summary(run.out)
