@@ -26,12 +26,12 @@ from utils.build_texture import (
     scale_beside,
     write_textured_mesh,
 )
-from utils.cli import ROOT, existing_file, find_target, run_script, str2bool
+from utils.cli import ROOT, existing_file, find_target, run_script, visualize
 from utils.files import InputError, read_image
 from utils.mesh import Mesh
+from utils.show import show_results
 from utils.texture_mapping import find_texture_data
 from utils.texture_model import load_texture_space
-from utils.viewer import open_picture
 
 
 def main(args):
@@ -54,7 +54,7 @@ def main(args):
     print(f'{table["img_size"]} x {table["img_size"]} texels, {100 * seen:.0f} % of the head seen')
     print(f'Written: {", ".join(written)}')
     if args.visualize:
-        open_picture(written[-1])
+        show_results(args.visualize, [[[Mesh(filename=written[0])]]], written[-1], written[0])
 
 
 def find_fits(source_img, target_mesh, target_scale):
@@ -108,8 +108,9 @@ if __name__ == '__main__':
                         help='folder of the results, or the .obj to write (default: %(default)s)')
     parser.add_argument('--format', default='obj', choices=['obj', 'glb'],
                         help='of the mesh; glb as well as obj (default: %(default)s)')
-    parser.add_argument('--visualize', type=str2bool, default=True,
-                        help='open the picture where there is a display (default: %(default)s)')
+    parser.add_argument('--visualize', type=visualize, default=True,
+                        help='True or window: show the result in a window where there is one, else its picture '
+                             '(default: %(default)s)')
     parser.add_argument('--texture_size', type=int, help='texels along each side (default: that of the texel table, '
                                                          'else 512)')
     parser.add_argument('--fill', choices=FILLS, default='inpaint',

@@ -31,8 +31,6 @@ from utils.cli import (
 )
 
 quiet_tensorflow()
-import tensorflow.compat.v1 as tf  # noqa: E402
-
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
 from tf_smpl.points import SMPLPoints  # noqa: E402
@@ -54,6 +52,7 @@ from utils.fit_cli import (  # noqa: E402
     fit_extras,
     fit_weights,
     load_start,
+    matrix_dtype,
     one_by_one,
     print_fit,
     rows_of,
@@ -138,7 +137,8 @@ def main(args):
         raise InputError(f'{args.init}: no scale; expected the parameters of a fit to a photo')
     table = find_table(args, model)
     settings = settings_of(args, weights, embedding=model_identity(flame_lmk_path)[1], texture=table is not None)
-    points = SMPLPoints(model, model['f'][embedding[0]], embedding[1], num_axes=2, matrix_dtype=tf.float32)
+    points = SMPLPoints(model, model['f'][embedding[0]], embedding[1], num_axes=2,
+                        matrix_dtype=matrix_dtype(weights, WEIGHTS))
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES)
     smpl = SMPL(model)
     columns = [*(f'term_{name}' for name in weights), 'lmk_rms_px', 'lmk_max_px']

@@ -19,8 +19,6 @@ import numpy as np
 from utils.cli import ROOT, find_embedding, find_model, find_target, is_embedded, quiet_tensorflow, run_script
 
 quiet_tensorflow()
-import tensorflow.compat.v1 as tf  # noqa: E402
-
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
 from tf_smpl.points import SMPLPoints  # noqa: E402
@@ -40,6 +38,7 @@ from utils.fit_cli import (  # noqa: E402
     fit_extras,
     fit_weights,
     load_start,
+    matrix_dtype,
     one_by_one,
     print_fit,
     rows_of,
@@ -112,7 +111,7 @@ def main(args):
     start, _ = load_start(args, model_fname, sizes, len(targets))
     settings = settings_of(args, weights, unit=args.unit, fit_scale=args.fit_scale,
                            embedding=model_identity(flame_lmk_path)[1])
-    points = SMPLPoints(model, model['f'][embedding[0]], embedding[1], matrix_dtype=tf.float32)
+    points = SMPLPoints(model, model['f'][embedding[0]], embedding[1], matrix_dtype=matrix_dtype(weights, WEIGHTS))
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES)
     smpl = SMPL(model)
     columns = [*(f'term_{name}' for name in weights), 'lmk_rms_mm', 'lmk_max_mm']

@@ -37,6 +37,7 @@ from utils.fit_cli import (  # noqa: E402
     fit_extras,
     fit_weights,
     load_start,
+    matrix_dtype,
     one_by_one,
     print_fit,
     rows_of,
@@ -106,7 +107,7 @@ def main(args):
     settings = settings_of(args, weights, unit=args.unit, fit_scale=args.fit_scale)
     place = {target: i for i, target in enumerate(targets)}
     examples_of_one = [read_target(targets[0], model, model_fname, args)] if len(targets) == 1 else []
-    smpl = SMPLVertices(model)
+    smpl = SMPLVertices(model, matrix_dtype=matrix_dtype(weights, WEIGHTS))
     solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8)
     columns = [*(f'term_{name}' for name in weights), 'vertex_rms_mm', 'vertex_max_mm']
 

@@ -10,6 +10,7 @@ Out: FLAME_sample_01.ply ..          or VOCA_template_01.ply .., photo_neutral.p
                                      with joints and sliders for the first components
      FLAME_sample_01_params.npz ..   every parameter of it, the model's name and hash, the seed
      samples.png                     all of them in one picture
+     page.html                       where --export_html names it: the heads with sliders, in one file
 Edit: STD, and draw_params, which says what is drawn, and in which order.
 """
 import argparse
@@ -18,11 +19,13 @@ import os
 import numpy as np
 from tqdm import tqdm
 
-from utils.cli import find_model, quiet_tensorflow, run_script, str2bool
+from utils.cli import find_model, quiet_tensorflow, run_script, visualize
 
 quiet_tensorflow()
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
+from utils.browser import HOST, PORT, Explorer, serve  # noqa: E402
+from utils.export_html import MAX_HEADS, export_html, find_look  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
 from utils.flame_params import (  # noqa: E402
     evaluate,
@@ -37,7 +40,7 @@ from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.render_mesh import render_heads  # noqa: E402
 from utils.rig import make_rig  # noqa: E402
-from utils.viewer import open_picture  # noqa: E402
+from utils.show import chosen, show_results  # noqa: E402
 
 STD = {
     'rot': 0.03,                # rotation of the head, radians
@@ -47,6 +50,7 @@ STD = {
 }
 NUM_SHAPE, NUM_EXP = 100, 50    # how many of the first coefficients are drawn, the others stay zero
 NUM_SHOWN = 100                 # so many heads at most are in the picture
+IN_WINDOW = 4                   # and so many of --params in the window
 
 
 def draw_params(option, num_samples, std, random, num_shape=300, num_exp=100):
@@ -78,26 +82,39 @@ def main(args):
         params, labels, extras = saved_heads(args, model_fname, sizes)
         print(f'{len(labels)} heads of {model_fname}, from {args.params}')
 
-    shown = []
-    for i, vertices in enumerate(tqdm(evaluate(smpl, params), total=len(labels), unit='head', disable=None)):
+    heads = tqdm(evaluate(smpl, params), total=len(labels), unit='head', disable=None)
+    meshes = ((i, Mesh(vertices, smpl.f)) for i, vertices in enumerate(heads))
+    shown, saved = [], []
+    for i, mesh in chosen(args.visualize, meshes, labels) if args.params is None else meshes:
         out = os.path.join(args.out_path, labels[i])
-        mesh = Mesh(vertices, smpl.f)
         if args.format == 'glb':
             write_glb(out + '.glb', mesh, make_rig(model, take(params, i), args.num_morphs))
         else:
             {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
         if not (args.params and is_same_file(args.params, out + '_params.npz')):
             save_params(out + '_params.npz', take(params, i), model_fname, **extras, sample=i + 1)
-        if i < NUM_SHOWN:
-            shown.append(vertices)
+        saved.append(labels[i])
+        if len(saved) <= NUM_SHOWN:
+            shown.append(mesh.v)
 
+    if not saved:
+        print('Nothing was saved')
+        return
     sheet = os.path.join(args.out_path, 'samples.png')
-    write_image(sheet, render_heads(shown, smpl.f, labels[:NUM_SHOWN]))
-    names = ', '.join(labels[:3]) + (', ..' if len(labels) > 3 else '')
+    write_image(sheet, render_heads(shown, smpl.f, saved[:NUM_SHOWN]))
+    names = ', '.join(saved[:3]) + (', ..' if len(saved) > 3 else '')
     print(f'Written in {args.out_path}: {names} (.{args.format}, _params.npz)')
-    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(labels) > NUM_SHOWN else ''))
-    if args.visualize:
-        open_picture(sheet)
+    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
+    heads = {label: take(params, labels.index(label)) for label in saved[:MAX_HEADS]}
+    title = os.path.basename(args.params or args.option)
+    if args.export_html is not None:
+        export_html(args.export_html, model, heads, *find_look(model_fname, model), title)
+        print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(saved) > MAX_HEADS else ''))
+    if args.visualize == 'browser':
+        look = find_look(model_fname, model)
+        serve(Explorer(smpl, model, model_fname, heads, args.out_path, title, look), args.host, args.port)
+    elif args.params is not None:
+        show_results(args.visualize, [[[Mesh(v, smpl.f)] for v in shown[:IN_WINDOW]]], sheet, args.params)
 
 
 def drawn_heads(args, std, sizes):
@@ -154,8 +171,14 @@ if __name__ == '__main__':
     parser.add_argument('--num_morphs', type=int, default=50,
                         help='number of sliders in a glb for identity, and as many for expression '
                              '(default: %(default)s)')
-    parser.add_argument('--visualize', type=str2bool, default=True,
-                        help='open samples.png where there is a display (default: %(default)s)')
+    parser.add_argument('--visualize', type=visualize, default=True,
+                        help='True or window: show the heads one by one and ask which to save; without a window, or '
+                             'with False, all are saved; browser: all are saved, then a page moves them by sliders '
+                             '(default: %(default)s)')
+    parser.add_argument('--host', default=HOST, help='of the page: who may look, by default this machine only '
+                                                     '(default: %(default)s)')
+    parser.add_argument('--port', type=int, default=PORT,
+                        help='of the page; 0: one that is free (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same heads again (default: others each time)')
     for name, value in STD.items():
         parser.add_argument(f'--{name}_std', type=float, default=value,
@@ -163,4 +186,6 @@ if __name__ == '__main__':
     parser.add_argument('--params', help='these heads instead of random ones: _params.npz, or of another program')
     parser.add_argument('--neutral', action='store_true', help='with --params: their identities at rest, as templates')
     parser.add_argument('--force', action='store_true', help='with --params: also those of another model')
+    parser.add_argument('--export_html', metavar='PAGE.html',
+                        help='also write one page with the heads and sliders, for any browser, without a network')
     run_script(main, parser.parse_args())

@@ -57,3 +57,32 @@ def flame_model(flame_pkl):
     """That model as the reader returns it."""
     from tf_smpl.load_model import load_model
     return load_model(flame_pkl)
+
+
+@pytest.fixture(scope='session')
+def screen():
+    """The name of a virtual X display."""
+    from tests.displays import virtual_display
+    with virtual_display() as name:
+        yield name
+
+
+@pytest.fixture
+def display(screen, monkeypatch):
+    """A virtual display on which windows open; tests are skipped where there is no Xvfb or no OpenGL."""
+    from utils.viewer import NoWindow, Window
+    monkeypatch.setenv('DISPLAY', screen)
+    for name in ('WAYLAND_DISPLAY', 'XDG_SESSION_TYPE'):
+        monkeypatch.delenv(name, raising=False)
+    try:
+        Window((1, 1), False, 'try', 64, 64).close()
+    except NoWindow as reason:
+        pytest.skip(f'no window on Xvfb: {reason}')
+    return screen
+
+
+@pytest.fixture
+def no_display(monkeypatch):
+    """No display at all."""
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)

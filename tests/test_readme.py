@@ -101,7 +101,7 @@ def test_commands_write_what_the_readme_names(written):
     assert {path.name for path in written[templates]} == {
         'samples.png', *(f'VOCA_template_0{i}{end}' for i in (1, 2) for end in ('.ply', '_params.npz'))}
     assert {path.name for path in written[saved]} == {
-        f'FLAME_sample_01_neutral{end}' for end in ('.ply', '_params.npz')}
+        'samples.png', *(f'FLAME_sample_01_neutral{end}' for end in ('.ply', '_params.npz'))}
     textured = {'.obj', '.mtl', '.png', '_mask.png', '_views.png'}
     endings = textured | {'_scale.npy', '_params.npz', '_fit.png'}
     assert {path.name for path in written[fit]} == {f'synthetic_photo{end}' for end in endings}

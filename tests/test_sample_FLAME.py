@@ -1,5 +1,7 @@
 """Random heads: the same draws in the same order as ever, all written that is needed to have them again."""
+import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -28,7 +30,7 @@ def embedded():
 def flags(model_fname, out_path, **changed):
     values = dict(option='sample_FLAME', model_fname=model_fname, num_samples=3, out_path=str(out_path), format='ply',
                   num_morphs=3, visualize=False, seed=5, rot_std=0.03, pose_std=0.02, shape_std=1.0, exp_std=0.5,
-                  params=None, neutral=False, force=False)
+                  export_html=None, params=None, neutral=False, force=False)
     return types.SimpleNamespace(**{**values, **changed})
 
 
@@ -125,13 +127,37 @@ def test_the_picture_shows_every_head(embedded, tmp_path):
     assert os.path.isfile(tmp_path / 'VOCA_template_07.ply')
 
 
-def test_the_picture_is_opened_only_when_asked_for(embedded, tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(sample_FLAME, 'open_picture', opened.append)
-    main(flags(embedded, tmp_path, num_samples=1))
-    assert opened == []
-    main(flags(embedded, tmp_path, num_samples=1, visualize=True))
-    assert opened == [str(tmp_path / 'samples.png')]
+def test_what_is_not_chosen_is_not_written(embedded, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: asked.append((mode, labels)) or [
+        head for head in heads if head[0] == 1])
+    main(flags(embedded, tmp_path, visualize='window'))
+    assert sorted(os.listdir(tmp_path)) == ['FLAME_sample_02.ply', 'FLAME_sample_02_params.npz', 'samples.png']
+    assert asked == [('window', [f'FLAME_sample_0{i}' for i in (1, 2, 3)])]
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: [])
+    main(flags(embedded, tmp_path / 'none'))
+    assert not (tmp_path / 'none').exists() and 'Nothing was saved' in capsys.readouterr().out
+
+
+def test_a_page_has_the_heads_that_were_saved(embedded, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: list(heads)[1:])
+    main(flags(embedded, tmp_path, export_html=str(tmp_path / 'page.html')))
+    page = (tmp_path / 'page.html').read_text()
+    assert re.findall(r'"name": "(FLAME_sample_\d+)"', page) == ['FLAME_sample_02', 'FLAME_sample_03']
+    params, _ = load_params(str(tmp_path / 'FLAME_sample_03_params.npz'))
+    theta = re.findall(r'"theta": (\[.*?\])', page)[1]
+    assert np.array_equal(json.loads(theta), params.theta[0])
+
+
+def test_saved_heads_are_shown_without_asking(embedded, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(sample_FLAME, 'show_results', lambda mode, rows, *others: shown.append((mode, rows)))
+    main(flags(embedded, tmp_path, num_samples=1, visualize=False))
+    saved = str(tmp_path / 'FLAME_sample_01_params.npz')
+    main(flags(embedded, tmp_path / 'again', params=saved, visualize='window'))
+    (mode, [[[mesh]]]), = shown
+    assert mode == 'window' and 'FLAME_sample_01.ply' in os.listdir(tmp_path / 'again')
+    assert np.array_equal(mesh.v.astype(np.float32), Mesh(filename=str(tmp_path / 'again' / 'FLAME_sample_01.ply')).v)
 
 
 def test_obj_and_glb_hold_the_same_heads(embedded, tmp_path, no_picture):

@@ -190,13 +190,16 @@ def test_the_sheet_shows_every_texture_on_the_head(layout, model):
         assert 0.2 < drawn.mean() < 0.7 and (tile.argmax(2)[drawn] == channel).mean() > 0.99
 
 
-def test_the_picture_is_opened_only_when_asked_for(tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(sample_texture, 'open_picture', opened.append)
-    main(flags(tmp_path, num_samples=1))
-    assert opened == []
-    main(flags(tmp_path, num_samples=1, visualize=True))
-    assert opened == [str(tmp_path / 'textures.png')]
+def test_textured_heads_are_shown_only_when_asked_for(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(sample_texture, 'show_results', lambda *given: shown.append(given))
+    main(flags(tmp_path, num_samples=2))
+    assert shown == []
+    main(flags(tmp_path, num_samples=2, visualize=True))
+    (mode, [[[first], [second]]], picture, _), = shown
+    assert mode is True and picture == str(tmp_path / 'textures.png')
+    assert [mesh.texture_filepath for mesh in (first, second)] == [
+        str(tmp_path / f'tex_sample_0{i}.png') for i in (1, 2)]
 
 
 def test_a_seed_repeats_and_no_seed_varies_and_is_told(tmp_path, capsys):

@@ -34,7 +34,6 @@ TERMS = {
     'products of axes': (lambda p, v: p[:, :, :1] * p[:, :, 1:], 'rows', []),
     'lips apart': (lambda p, v: p[:, 4] - p[:, 5] - [0, 0.01, 0], 'dense', []),
     'lips apart, one number': (lambda p, v: tf.norm(p[:, 4] - p[:, 5], axis=1) - 0.3, 'dense', []),
-    'held fast': (lambda p, v: tf.stop_gradient(p) - v.trans[:, None], 'dense', ['trans']),
     'reversed': (lambda p, v: p[:, ::-1] - 0.1, 'dense', []),
     'axes reversed': (lambda p, v: p[:, :, ::-1] * [1.0, 2.0, 3.0], 'dense', []),
     'symmetric': (lambda p, v: p - p[:, ::-1] * [-1.0, 1.0, 1.0], 'dense', []),

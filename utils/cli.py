@@ -35,6 +35,17 @@ def str2bool(text):
     raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')
 
 
+def visualize(text):
+    """Turns what follows --visualize into True, False, 'window' or 'browser'; the type of an argparse flag."""
+    word = str(text).strip().lower()
+    if word in ('window', 'browser'):
+        return word
+    try:
+        return str2bool(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f'{text!r} is neither true, false, window nor browser') from None
+
+
 def existing_file(path):
     """Returns the path of a file that can be read; the type of an argparse flag."""
     try:

@@ -56,6 +56,13 @@ def fit_weights(args, weights):
     return found
 
 
+def matrix_dtype(weights, usual):
+    """The name of the float type for the solver's matrices: single precision will do where the priors of the
+    coefficients are as strong as usual, weaker ones leave them ill-conditioned.
+    """
+    return 'float32' if all(weights[name] >= usual[name] for name in ('shape', 'expr')) else 'float64'
+
+
 def check_fit_flags(args, num_targets):
     """Raises InputError for flags that do not go together."""
     if args.num_morphs < 0:
