@@ -24,7 +24,7 @@ ENDS = ('.mtl', '.obj', '.png', '_mask.png', '_views.png')
 
 def arguments(out_path, **flags):
     names = ('source_img', 'target_mesh', 'target_scale', 'texture_mapping', 'texture_size', 'texture_fname')
-    defaults = {**dict.fromkeys(names), 'fill': 'inpaint', 'method': 'bilinear', 'visibility': 'depth',
+    defaults = {**dict.fromkeys(names), 'fill': 'inpaint', 'method': 'bilinear', 'visibility': 'outline',
                 'format': 'obj'}
     return SimpleNamespace(**{**defaults, 'out_path': str(out_path), 'visualize': False, **flags})
 

@@ -48,7 +48,7 @@ def find_space_of(mesh, texture_fname=None):
     return find_texture_space(texture_fname, 'synthetic_head' if embedded else 'FLAME')
 
 
-def build_texture(images, meshes, scales, table, method='bilinear', visibility='depth', fill='inpaint', space=None):
+def build_texture(images, meshes, scales, table, method='bilinear', visibility='outline', fill='inpaint', space=None):
     """Builds a texture BGR uint8 [N, N, 3] and a mask uint8 [N, N], 255 where it was seen well, from a person's photos.
 
     images: BGR [H, W, 3]; meshes, of the same topology, and scales in pixels per metre: one each. table: the texel
@@ -68,12 +68,15 @@ def build_texture(images, meshes, scales, table, method='bilinear', visibility='
 
 
 def texture_fit(out, source_img, mesh, scale, table, inputs=()):
-    """Textures a fitted mesh with its photo, by the defaults of build_texture_from_image.py, and writes it.
+    """Textures a fitted mesh with its photo, fill 'mirror' where the layout is its own mirror image, and writes it.
 
     out: path of the results without suffix, with _textured after it where one of `inputs`, paths, would be overwritten.
     Returns the paths that write_textured_mesh has written.
     """
-    texture, mask = build_texture([source_img], [mesh], [scale], table)
+    try:
+        texture, mask = build_texture([source_img], [mesh], [scale], table, fill='mirror')
+    except InputError:                                  # the other defaults suit every layout
+        texture, mask = build_texture([source_img], [mesh], [scale], table)
     return write_textured_mesh(free_name(out, inputs), mesh, table, texture, mask)
 
 
