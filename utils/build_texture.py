@@ -13,6 +13,7 @@ from utils.render_mesh import render_views
 from utils.texture_fill import add_mirrored, complete, fill_gaps, inpaint
 from utils.texture_mapping import EMBEDDED_SIZE, interpolate, sample_texture, texel_image, texel_uv
 
+ENDS = ('.obj', '.mtl', '.png', '_mask.png', '_views.png')     # of the files that a textured mesh is
 FILLS = ('none', 'mirror', 'inpaint', 'mean', 'space')
 
 
@@ -94,12 +95,16 @@ def write_textured_mesh(out, mesh, table, texture, mask, glb=False):
     return [out + end for end in ('.obj', '.mtl', '.png', '_mask.png', *['.glb'] * glb, '_views.png')]
 
 
+def textured_files(out, inputs):
+    """The paths that texture_fit writes for the same `out` and `inputs`."""
+    return [free_name(out, inputs) + end for end in ENDS]
+
+
 def free_name(out, inputs):
     """Returns `out`, path of the results without suffix, or out_textured where an input would be overwritten."""
     def same(one, other):
         return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
-    ends = ('.obj', '.mtl', '.png', '_mask.png', '_views.png')
-    taken = any(same(out + end, path) for end in ends for path in inputs)
+    taken = any(same(out + end, path) for end in ENDS for path in inputs)
     return out + '_textured' if taken else out
 
 
