@@ -29,6 +29,11 @@ ROUNDING = 8                            # in units of the last place: of a sum a
 AXES = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
 
 
+class PosedVertices(NamedTuple):
+    """points [N, V, 3]: the vertices."""
+    points: Any
+
+
 class MovingVertices(NamedTuple):
     """d_theta [N, 3 J, 3, P], derivatives of the vertices; frames [N, 3, 3, P], R_v transposed; world [N, J, 3, 3], the
     joints' rotations; d_joints [N, J, 3, B], E_j.
@@ -57,6 +62,10 @@ class SMPLVertices(SMPL):
             basis=basis, transposed_shapes=np.ascontiguousarray(shapes.T), weights=weights, at_rest=at_rest,
             tables=tables, shared=_shared(shapes, weights), d_joints=self.J_shapedirs.reshape(
                 self.num_betas, self.num_joints, 3).transpose(1, 2, 0).astype(floats))
+
+    def posed(self, trans, beta, theta):
+        """Returns the vertices as PosedVertices."""
+        return PosedVertices(self(trans, beta, theta))
 
     def moving(self, beta, theta):
         """Returns MovingVertices of beta [N, B] and theta [N, 3 J]."""

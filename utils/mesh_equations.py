@@ -26,11 +26,11 @@ class MeshEquations(NamedTuple):
     s_inner: Any
 
 
-def tf_equations(problem, x, points, data):
-    """The MeshEquations at x [A, O + B], where the vertices are points [A, V, 3]."""
+def tf_equations(problem, x, posed, data):
+    """The MeshEquations at x [A, O + B], where the vertices are `posed`."""
     values, layer = problem.unpacked(x), problem.points
     moving = layer.moving(problem.head(values).beta, problem.head(values).theta)
-    points, values = tf.identity(points), {name: tf.identity(value) for name, value in values.items()}
+    points, values = tf.identity(posed.points), {name: tf.identity(value) for name, value in values.items()}
     loss, (d_points, *gradient), terms = problem.tf_derivatives(points, values, data)
 
     unit = tf.reshape(tf.eye(3, dtype=layer.matrix_dtype), [1, 3, 3, 1]) + tf.zeros_like(moving.d_theta[:, :3])
