@@ -34,7 +34,7 @@ def test_derivatives_equal_differences_for_every_parameter(parents, scale):
     model = small_model(parents)
     layer, inputs = SMPLVertices(model, matrix_dtype=tf.float64), random_heads(model, 2, scale)
     np.testing.assert_array_equal(layer(*inputs), SMPL(model)(*inputs))
-    moving = layer.moving(*inputs[1:])
+    moving = layer.moving(*inputs)
     width = moving.d_theta.shape[3]
 
     d_theta = np.transpose(moving.d_theta[..., :NUM_VERTICES], [0, 3, 2, 1])            # [N, V, 3, 3 J]
@@ -49,7 +49,7 @@ def test_derivatives_equal_differences_for_every_parameter(parents, scale):
 def test_normal_matrices_are_the_sums_over_the_vertices(parents, scale):
     model, random = small_model(parents), np.random.RandomState(4)
     layer, inputs = SMPLVertices(model, matrix_dtype=tf.float64), random_heads(model, 3, scale)
-    moving, by_beta = layer.moving(*inputs[1:]), by_beta_of(layer, inputs)
+    moving, by_beta = layer.moving(*inputs), by_beta_of(layer, inputs)
     differing, alike = random.rand(3, NUM_VERTICES), np.repeat(random.rand(3, 1), NUM_VERTICES, axis=1)
     some_missing = alike.copy()
     some_missing[1, ::3] = 0
@@ -63,7 +63,7 @@ def test_skinning_weights_need_not_sum_to_one():
     model = small_model()
     model['weights'] = 0.7 * model['weights']
     layer, inputs = SMPLVertices(model, matrix_dtype=tf.float64), random_heads(model, 2, 0.5)
-    moving, by_beta = layer.moving(*inputs[1:]), by_beta_of(layer, inputs)
+    moving, by_beta = layer.moving(*inputs), by_beta_of(layer, inputs)
     weights = padded(np.ones((2, NUM_VERTICES)), moving.d_theta.shape[3])
     np.testing.assert_allclose(layer.tf_gram(moving, weights), np.einsum('nvcb,nvcd->nbd', by_beta, by_beta), atol=1e-9)
     d_theta = np.transpose(moving.d_theta[..., :NUM_VERTICES], [0, 3, 2, 1])
@@ -75,7 +75,7 @@ def test_float32_derivatives_are_near_and_values_as_exact_as_asked(dtype):
     model = small_model()
     inputs = random_heads(model, 2, 0.5)
     exact, layer = SMPLVertices(model, matrix_dtype=tf.float64), SMPLVertices(model, dtype=dtype)
-    expected, moving = exact.moving(*inputs[1:]), layer.moving(*(tf.constant(x, dtype) for x in inputs[1:]))
+    expected, moving = exact.moving(*inputs), layer.moving(*(tf.constant(x, dtype) for x in inputs))
     assert layer(*inputs).dtype == dtype and {part.dtype for part in moving} == {tf.float32}
     np.testing.assert_allclose(layer(*inputs), exact(*inputs), atol=1e-5 if dtype == tf.float32 else 0)
     np.testing.assert_allclose(moving.d_theta, expected.d_theta, atol=1e-4)
@@ -90,7 +90,7 @@ def test_any_batch_of_unknown_size_equals_single_heads():
     with tf.Graph().as_default(), tf1.Session() as session:
         beta, theta = (tf1.placeholder(tf.float64, [None, n]) for n in (8, 15))
         vectors, weights = (tf1.placeholder(tf.float64, [None, *shape, 32]) for shape in ([2, 3], []))
-        moving = layer.moving(beta, theta)
+        moving = layer.moving(tf.zeros_like(beta[:, :3]), beta, theta)
         wanted = [moving.d_theta, layer.beta_products(moving, vectors), layer.tf_gram(moving, weights)]
         for batch in (0, 1, 3):
             random = np.random.RandomState(0)
@@ -108,7 +108,7 @@ def test_the_embedded_head():
     model = load_model(synthetic_path('model'))
     layer, (trans, beta, theta) = SMPLVertices(model), random_heads(model, 1, 0.5)
     size, random = len(model['v_template']), np.random.RandomState(0)
-    moving = layer.moving(beta, theta)
+    moving = layer.moving(trans, beta, theta)
     way = [0 * trans, random.randn(*beta.shape), random.randn(*theta.shape)]
 
     def moved(step, k):

@@ -62,6 +62,10 @@ class SMPL:
         trans [N, 3] (or [N, 1, 3]) metres, added last; beta [N, B] or fewer columns, the rest being zero; theta
         [N, 3 J] axis-angle, radians: in FLAME the head about its root joint, neck, jaw, left eye, right eye.
         """
+        return self._tf_posed(trans, beta, theta, name)[0]
+
+    def _tf_posed(self, trans, beta, theta, name=''):
+        """The vertices [N, V, 3], and those before skinning [N, 3 P], planar: x0 x1 .. y0 y1 .. z0 z1 .."""
         with tf.name_scope(name or 'smpl_main'):
             trans, beta, theta = self._tf_checked(trans, beta, theta)
             constants = self._tf_constants(beta.shape[1])
@@ -80,7 +84,7 @@ class SMPL:
             # 3. Skinning, and the translation
             shifts = tf.concat([tf.transpose(shifts, [2, 0, 1]), trans[:, :, None]], 2)
             rotations = tf.transpose(posed[:, :3], [3, 1, 0, 2])
-            return tf_skin(unposed, rotations, shifts, constants['weights'], self.size[0])
+            return tf_skin(unposed, rotations, shifts, constants['weights'], self.size[0]), unposed
 
     @property
     def v_template(self):
@@ -110,10 +114,10 @@ class SMPL:
             basis = self._basis[:len(self._basis) - self.num_betas + num_columns]
             weights = np.zeros((self.num_joints + 1, basis.shape[1] // 3), basis.dtype)
             weights[:-1, :self.size[0]], weights[-1] = self.weights.T, 1
-            self._constants[num_columns] = GraphConstants(
-                basis=basis, transposed_basis=np.ascontiguousarray(basis.T), weights=weights,
-                J_template=self.J_template.reshape(1, -1), J_shapedirs=self.J_shapedirs[:num_columns])
-        return self._constants[num_columns]()
+            self._constants[num_columns] = (GraphConstants(
+                basis=basis, weights=weights, J_template=self.J_template.reshape(1, -1),
+                J_shapedirs=self.J_shapedirs[:num_columns]), GraphConstants(transposed_basis=basis.T))
+        return {name: tensor for part in self._constants[num_columns] for name, tensor in part().items()}
 
 
 def _tf_product(feature, basis, transposed_basis):

@@ -30,8 +30,9 @@ AXES = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
 
 
 class PosedVertices(NamedTuple):
-    """points [N, V, 3]: the vertices."""
+    """points [N, V, 3]: the vertices; unposed [N, 3 P]: those before skinning, planar."""
     points: Any
+    unposed: Any
 
 
 class MovingVertices(NamedTuple):
@@ -51,26 +52,29 @@ class SMPLVertices(SMPL):
         super().__init__(model, dtype=dtype)
         self.matrix_dtype = tf.as_dtype(matrix_dtype)
         floats = self.matrix_dtype.as_numpy_dtype
-        basis = self._basis.astype(floats)
-        shapes = basis[len(basis) - self.num_betas:]
-        weights = np.zeros((self.num_joints, basis.shape[1] // 3), floats)
+        posedirs, shapes = np.split(self._basis[1:].astype(floats), [len(self._basis) - 1 - self.num_betas])
+        weights = np.zeros((self.num_joints, shapes.shape[1] // 3), floats)
         weights[:, :self.size[0]] = self.weights.T
         self._pairs = _sharing_pairs(shapes, weights)
         at_rest, tables = _pair_tables(shapes, weights, self._pairs)
         self._below = subtrees(self.parents).astype(floats)
         self._derivatives = GraphConstants(
-            basis=basis, transposed_shapes=np.ascontiguousarray(shapes.T), weights=weights, at_rest=at_rest,
+            posedirs=posedirs, transposed_shapes=np.ascontiguousarray(shapes.T), weights=weights, at_rest=at_rest,
             tables=tables, shared=_shared(shapes, weights), d_joints=self.J_shapedirs.reshape(
                 self.num_betas, self.num_joints, 3).transpose(1, 2, 0).astype(floats))
 
     def posed(self, trans, beta, theta):
         """Returns the vertices as PosedVertices."""
-        return PosedVertices(self(trans, beta, theta))
+        return PosedVertices(*self._tf_posed(trans, beta, theta))
 
-    def moving(self, beta, theta):
-        """Returns MovingVertices of beta [N, B] and theta [N, 3 J]."""
+    def moving(self, trans, beta, theta):
+        """Returns MovingVertices of trans [N, 3], beta [N, B] and theta [N, 3 J]."""
+        return self.moving_of(self.posed(trans, beta, theta), beta, theta)
+
+    def moving_of(self, posed, beta, theta):
+        """Returns as MovingVertices what was posed by beta and theta."""
         joints = self.J_template.reshape(1, -1) + tf.matmul(beta, self.J_shapedirs)
-        beta, theta, joints = (tf.cast(x, self.matrix_dtype) for x in (beta, theta, joints))
+        unposed, theta, joints = (tf.cast(x, self.matrix_dtype) for x in (posed.unposed, theta, joints))
         local = tf_joint_rotations(theta, self.num_joints)                              # [3, 3, J, N]
         joints = tf.transpose(tf.reshape(joints, [-1, self.num_joints, 3]), [2, 1, 0])
         posed, shifts = tf_forward_kinematics(local, joints, self.parents)
@@ -81,7 +85,7 @@ class SMPLVertices(SMPL):
         frames = tf.matmul(tf.reshape(tf.transpose(world, [0, 3, 2, 1]), [-1, self.num_joints]), weights)
         frames = tf.reshape(frames, [-1, 3, 3, weights.shape[1]])
         corrected = self._tf_d_corrected(local, jacobians)
-        d_theta = self._tf_d_turned(world, centres, shifts, jacobians, beta, local)
+        d_theta = self._tf_d_turned(world, centres, shifts, jacobians, unposed)
         d_theta += tf.add_n([frames[:, None, axis] * corrected[:, :, axis, None] for axis in range(3)])
         return MovingVertices(d_theta, frames, world, self._tf_d_joints(world))
 
@@ -138,15 +142,12 @@ class SMPLVertices(SMPL):
             moved.append(moved[parent] + tf.matmul(world[:, parent], own[joint] - own[parent]))
         return tf.stack(moved, 1) - tf.matmul(world, own)
 
-    def _tf_d_turned(self, world, centres, shifts, jacobians, beta, local):
+    def _tf_d_turned(self, world, centres, shifts, jacobians, unposed):
         """What turning about the joints does to skinned vertices [N, 3 J, 3, P]: the cross products of the axes with
         the parts of each vertex that hang below a joint.
         """
-        constants = self._derivatives()
-        weights = constants['weights']
-        feature = tf.concat([tf.ones_like(beta[:, :1]), tf.reshape(
-            local[:, 1:] - tf.eye(3, dtype=beta.dtype), [-1, 9 * (self.num_joints - 1)]), beta], 1)
-        unposed = tf.reshape(tf.matmul(feature, constants['basis']), [-1, 1, 3, weights.shape[1]])
+        weights = self._derivatives()['weights']
+        unposed = tf.reshape(unposed, [-1, 1, 3, weights.shape[1]])
         parts = (tf.matmul(world, unposed + tf.zeros_like(world[:, :, :, :1])) + shifts[..., None]) * weights[:, None]
         parts = tf.matmul(self._below, tf.reshape(parts, [-1, self.num_joints, 3 * weights.shape[1]]))
         parts = tf.reshape(parts, [-1, self.num_joints, 3, weights.shape[1]])
@@ -159,9 +160,9 @@ class SMPLVertices(SMPL):
     def _tf_d_corrected(self, local, jacobians):
         """What the pose correctives add to vertices before they are turned [N, 3 J, 3, P]."""
         d_feature = tf.linalg.matrix_transpose(tf_d_pose_feature(local, jacobians))     # [N, 3 J, F]
-        num_pose, basis = d_feature.shape[2], self._derivatives()['basis']
-        corrected = tf.matmul(tf.reshape(d_feature, [-1, num_pose]), basis[1:1 + num_pose])
-        return tf.reshape(corrected, [-1, 3 * self.num_joints, 3, basis.shape[1] // 3])
+        posedirs = self._derivatives()['posedirs']
+        corrected = tf.matmul(tf.reshape(d_feature, [-1, d_feature.shape[2]]), posedirs)
+        return tf.reshape(corrected, [-1, 3 * self.num_joints, 3, posedirs.shape[1] // 3])
 
 
 def _sharing_pairs(shapes, weights):

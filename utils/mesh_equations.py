@@ -29,7 +29,7 @@ class MeshEquations(NamedTuple):
 def tf_equations(problem, x, posed, data):
     """The MeshEquations at x [A, O + B], where the vertices are `posed`."""
     values, layer = problem.unpacked(x), problem.points
-    moving = layer.moving(problem.head(values).beta, problem.head(values).theta)
+    moving = layer.moving_of(posed, problem.head(values).beta, problem.head(values).theta)
     points, values = tf.identity(posed.points), {name: tf.identity(value) for name, value in values.items()}
     loss, (d_points, *gradient), terms = problem.tf_derivatives(points, values, data)
 
