@@ -2,6 +2,7 @@
 
 A small stamp beside each file (.NAME.stamp: generator's version, size, checksum) tells whether it is whole and current.
 """
+import functools
 import os
 import pickle
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 from utils.files import write_beside, write_image
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERSION = 1                 # counted up with every change of what is made; files of other versions are made again
+VERSION = 2                 # counted up with every change of what is made; files of other versions are made again
 FILES = {
     'model': 'models/synthetic_generic.pkl',
     'embedding': 'data/synthetic_static_embedding.npz',
@@ -33,6 +34,10 @@ FILES = {
     'scan': 'data/synthetic_scan.ply',
     'scan_landmarks': 'data/synthetic_scan_lmks.npy',
     'scan_picked_points': 'data/synthetic_scan_picked_points.pp',
+    'female_model': 'models/synthetic_female.pkl',
+    'male_model': 'models/synthetic_male.pkl',
+    'female_texture_space': 'data/synthetic_female_texture_space.npz',
+    'male_texture_space': 'data/synthetic_male_texture_space.npz',
 }
 
 
@@ -78,12 +83,12 @@ def write_stamp(path):
         file.write(stamp_of(path))
 
 
-def make_model_file(root):
-    """Writes the model: a pickle with FLAME's keys, plain arrays, and a sparse J_regressor."""
+def make_model_file(root, asset='model', variant='generic'):
+    """Writes a model: a pickle with FLAME's keys, plain arrays, and a sparse J_regressor."""
     from utils.synthetic_head.mesh import HeadMesh
     from utils.synthetic_head.model import make_model
-    path = os.path.join(root, FILES['model'])
-    model = make_model(HeadMesh())
+    path = os.path.join(root, FILES[asset])
+    model = make_model(HeadMesh(), variant)
     with write_beside(path) as temporary, open(temporary, 'wb') as file:
         pickle.dump(model, file, protocol=4)
     write_stamp(path)
@@ -129,13 +134,13 @@ def make_photo_files(root, name='photo'):
         write_stamp(path)
 
 
-def make_texture_space_file(root):
-    """Writes the texture space: a .npz with the keys of MPI's."""
+def make_texture_space_file(root, asset='texture_space', variant='generic'):
+    """Writes a texture space: a .npz with the keys of MPI's."""
     from utils.synthetic_head.mesh import HeadMesh
     from utils.synthetic_head.texture_space import make_texture_space
-    path = os.path.join(root, FILES['texture_space'])
+    path = os.path.join(root, FILES[asset])
     with write_beside(path) as temporary:
-        np.savez(temporary, **make_texture_space(HeadMesh()))
+        np.savez(temporary, **make_texture_space(HeadMesh(), variant))
     write_stamp(path)
 
 
@@ -205,19 +210,15 @@ def make_scan_files(root):
         write_stamp(path)
 
 
-def make_front_files(root):
-    make_photo_files(root, 'photo_front')
-
-
-def make_three_quarter_files(root):
-    make_photo_files(root, 'photo_three_quarter')
-
-
-MAKERS = {'model': make_model_file, 'embedding': make_embedding_files, 'photo': make_photo_files,
-          'photo_landmarks': make_photo_files, 'photo_mesh': make_registered_files,
-          'photo_scale': make_registered_files, 'uv': make_uv_file, 'texture_space': make_texture_space_file,
-          'embedding_68': make_embedding_files, 'dynamic_embedding': make_embedding_files, 'masks': make_masks_file,
-          'photo_front': make_front_files, 'photo_front_landmarks': make_front_files,
-          'photo_three_quarter': make_three_quarter_files, 'photo_three_quarter_landmarks': make_three_quarter_files,
-          'talking': make_talking_file, 'scan': make_scan_files, 'scan_landmarks': make_scan_files,
-          'scan_picked_points': make_scan_files}
+MAKERS = {
+    'model': make_model_file, 'embedding': make_embedding_files, 'photo': make_photo_files,
+    'photo_landmarks': make_photo_files, 'photo_mesh': make_registered_files, 'photo_scale': make_registered_files,
+    'uv': make_uv_file, 'texture_space': make_texture_space_file, 'embedding_68': make_embedding_files,
+    'dynamic_embedding': make_embedding_files, 'masks': make_masks_file, 'talking': make_talking_file,
+    'scan': make_scan_files, 'scan_landmarks': make_scan_files, 'scan_picked_points': make_scan_files,
+    **{asset + end: functools.partial(make_photo_files, name=asset)
+       for asset in ('photo_front', 'photo_three_quarter') for end in ('', '_landmarks')},
+    **{f'{variant}_{kind}': functools.partial(maker, asset=f'{variant}_{kind}', variant=variant)
+       for variant in ('female', 'male') for kind, maker in (('model', make_model_file),
+                                                             ('texture_space', make_texture_space_file))},
+}

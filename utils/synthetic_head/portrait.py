@@ -17,11 +17,13 @@ SCALE = 2700.0                                  # pixels per metre
 PLACE = np.array([0.5, 0.455, 0.0]) * SIZE / SCALE              # where the head's origin lies, metres from lower left
 TEXTURE_SIZE, SAMPLES = 1024, 2                 # samples per pixel along each axis
 SEED = 6
-# The pictures, by asset: seed of the person, expressions by number, rotations of head, neck, jaw and eyes (radians).
+# The pictures, by asset: seed of the person, expressions by number, rotations of head, neck, jaw and eyes (radians),
+# and traits that are not left to chance.
 PORTRAITS = {
-    'photo': (SEED, {0: 1.2, 1: 0.3}, (0.03, 0, 0, 0.03, 0.25, 0.03, 0.04, 0, 0, 0, -0.10, 0, 0, -0.10, 0)),
-    'photo_front': (2, {}, (0,) * 15),
-    'photo_three_quarter': (5, {0: 0.3, 2: 0.4}, (0.02, -0.38, 0, 0.02, -0.27, 0.02, 0.02, 0, 0, 0, 0.2, 0, 0, 0.2, 0)),
+    'photo': (SEED, {0: 1.2, 1: 0.3}, (0.03, 0, 0, 0.03, 0.25, 0.03, 0.04, 0, 0, 0, -0.10, 0, 0, -0.10, 0), {}),
+    'photo_front': (2, {}, (0,) * 15, {'light': -2.6, 'hair': -0.6, 'stubble': -0.6, 'style': -1, 'age': -0.5}),
+    'photo_three_quarter': (5, {0: 0.3, 2: 0.4}, (0.02, -0.38, 0, 0.02, -0.27, 0.02, 0.02, 0, 0, 0, 0.2, 0, 0, 0.2, 0),
+                            {'stubble': -0.8, 'style': 1, 'age': 1.6, 'lips': 0.8}),
 }
 # Direction to the light, how far it reaches round the head, and its colour (red, green, blue).
 LIGHTS = (
@@ -36,13 +38,13 @@ BACKGROUND = (0.24, 0.285, 0.315)
 
 def portrait_person(name='photo'):
     """Identity [300], expression [100], pose [15] and traits of the texture of one of the PORTRAITS."""
-    seed, expressions, pose = PORTRAITS[name]
+    seed, expressions, pose, chosen = PORTRAITS[name]
     rng = np.random.RandomState(seed)
     shape, expression = rng.normal(size=300), np.zeros(100)
     traits = dict(zip(TRAITS, 0.7 * rng.normal(size=len(TRAITS)), strict=True))
     for number, amount in expressions.items():
         expression[number] = amount
-    return shape, expression, np.array(pose), traits
+    return shape, expression, np.array(pose), {**traits, **chosen}
 
 
 def portrait_turn(name):
