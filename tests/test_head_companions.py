@@ -14,6 +14,7 @@ from utils.landmarks import load_embedding, load_picked_points
 from utils.mesh import Mesh
 from utils.rasterizer import rasterize
 from utils.render_mesh import vertex_normals
+from utils.synthetic_head import gallery
 from utils.synthetic_head.contour import LARGEST, landmarks_68
 from utils.synthetic_head.controls import MIRROR
 from utils.synthetic_head.demo import FILES, MAKERS, synthetic_path
@@ -195,3 +196,9 @@ def test_all_files_are_where_they_are_said_to_be():
     for asset in FILES:
         name = os.path.basename(FILES[asset])
         assert name.startswith('synthetic_') and FILES[asset].split('/')[0] in ('models', 'data')
+
+
+def test_the_gallery_shows_every_expression_and_pose(model):
+    faces = gallery.expressions_sheet(model), gallery.poses_sheet(model)
+    assert [face.shape[1] for face in faces] == [7 * 312 + 12, 4 * 312 + 12]
+    assert (np.abs(gallery.clay_face(model['v_template'], model['f']).astype(int) - 255).max(2) > 0).mean() > 0.4

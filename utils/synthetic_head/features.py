@@ -77,8 +77,8 @@ def on_lid_sphere(outline, radius):
 def place_mouth(half, constraints):
     """Half rings: 5 border of the lips, 6-8 their roll, 9 line of contact, 10-15 mouth bag, shut at the back.
 
-    Behind the line of contact the upper lip lies on the lower one like a shingle, along LIP_SLIDE: the lips may slide
-    on each other in that direction as far as they like, apart or closer, and never cut.
+    Behind the line of contact the upper lip lies on the lower one like a shingle, along LIP_SLIDE: in that direction
+    the lips may slide on each other, apart or closer, without cutting.
     """
     rings = half.rings['mouth']
     lower, upper, line = lip_curves(len(rings[0]) // 2)

@@ -12,7 +12,7 @@ SCAN_SEED, SCAN_PLACE = 31, np.array([0.05, -0.10, -0.60])
 SCAN_POSE = (0.08, 0.30, -0.06, 0.05, 0.10, 0, 0.06, 0, 0, 0, -0.2, 0, 0, -0.2, 0)
 PITCH = 0.0014              # metres between its measurements,
 NOISE, ROUGHNESS = 0.35e-3, 0.6e-3                                              # their noise, and a smooth error
-PICKING = 0.5e-3           # metres by which picked landmarks are off, in each coordinate
+PICKING = 0.5e-3            # metres by which picked landmarks are off, in each coordinate
 GRAZING, STEP = 0.28, 0.006                     # least cosine towards the scanner, largest step in depth (metres)
 # The sequence: the draw, the number of frames (25 a second), and what moves: frames, and values there.
 TALK_SEED, FRAMES = 32, 30
@@ -25,10 +25,6 @@ MOVES = {
 TURN = ((0, 0.0), (10, 0.06), (20, -0.05), (29, -0.10))
 
 
-def random_identity(seed):
-    return 0.8 * np.random.RandomState(seed).normal(size=100)
-
-
 def talking_vertices(model):
     """A head that speaks: vertices [FRAMES, V, 3] in metres, in the model's order."""
     def curve(knots):
@@ -39,7 +35,7 @@ def talking_vertices(model):
         expression[:, list(EXPRESSIONS).index(name)] = curve(knots)
     pose = np.zeros((FRAMES, 15))
     pose[:, 6], pose[:, 4], pose[:, 3] = curve(JAW), curve(TURN), 0.3 * curve(JAW)
-    shape = random_identity(TALK_SEED)
+    shape = 0.8 * np.random.RandomState(TALK_SEED).normal(size=100)
     return np.stack([posed_vertices(model, shape, *moves) for moves in zip(expression, pose, strict=True)])
 
 

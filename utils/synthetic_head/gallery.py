@@ -1,0 +1,78 @@
+"""Sheets that show the embedded head: random people, the named expressions, poses, and the three means.
+
+    python -m utils.synthetic_head.gallery [FOLDER]         writes people.png, expressions.png and poses.png
+"""
+import os
+import sys
+
+import numpy as np
+
+from utils.files import write_image
+from utils.render_mesh import contact_sheet, draw_mesh, overlay
+from utils.synthetic_head.expression_tables import EXPRESSIONS
+from utils.synthetic_head.identity import VARIANTS
+from utils.synthetic_head.portrait import PLACE, draw_portrait
+from utils.synthetic_head.posing import posed_vertices
+
+CLAY = (0.66, 0.72, 0.80)                       # blue, green, red
+POSES = {'rest': {}, 'jaw': {6: 0.3}, 'jaw aside': {6: 0.1, 7: 0.12}, 'neck': {4: 0.5}, 'nod': {3: 0.35},
+         'eyes left': {10: 0.4, 13: 0.4}, 'eyes down': {9: 0.3, 12: 0.3}, 'head': {1: -0.6, 2: 0.2}}
+REACH = 0.115                                   # metres that a picture of the face shows around its middle
+
+
+def people_sheet(head, models, spaces, per_variant=4, seed=1):
+    """Random people in random textures, a row for each variant; models and spaces are dicts by variant."""
+    pictures, labels = [], []
+    for variant, model in models.items():
+        for number in range(per_variant):
+            random = np.random.RandomState(seed + 100 * number + len(variant))
+            pose = np.zeros(15)
+            pose[1] = 0.45 * (number % 2)
+            texture = spaces[variant].texture(random.randn(spaces[variant].num_components))
+            v = posed_vertices(model, random.randn(300), 0.5 * random.randn(50), pose) + PLACE
+            pictures.append(draw_portrait(head, v, texture[..., ::-1].astype(np.float32) / 255)[::2, ::2])
+            labels.append(variant)
+    return contact_sheet(pictures, per_variant, labels)
+
+
+def expressions_sheet(model):
+    """All named expressions at two standard deviations."""
+    faces = [posed_vertices(model, expression=2 * row) for row in np.eye(len(EXPRESSIONS))]
+    return contact_sheet([clay_face(v, model['f']) for v in faces], 7, list(EXPRESSIONS))
+
+
+def poses_sheet(model):
+    pictures = []
+    for turns in POSES.values():
+        pose = np.zeros(15)
+        pose[list(turns)] = list(turns.values())
+        pictures.append(clay_face(posed_vertices(model, pose=pose), model['f'], 0.155))
+    return contact_sheet(pictures, 4, list(POSES))
+
+
+def clay_face(v, f, reach=REACH, size=300):
+    """A face from the front in plain clay, BGR uint8 [size, size, 3]."""
+    scale = size / 2 / reach
+    points = (v + [0, 0.015, 0]) * [scale, -scale, scale] + [size / 2, size / 2, 0]
+    bgr, alpha = draw_mesh(points, f, size, size, CLAY)
+    return overlay(np.full((size, size, 3), 255, np.uint8), bgr, alpha)
+
+
+def main(folder='results/embedded_head'):
+    from tf_smpl.load_model import load_model
+    from utils.synthetic_head.demo import synthetic_path
+    from utils.synthetic_head.mesh import HeadMesh
+    from utils.texture_model import load_texture_space
+    prefixes = {variant: '' if variant == 'generic' else f'{variant}_' for variant in VARIANTS}
+    models = {variant: load_model(synthetic_path(prefix + 'model')) for variant, prefix in prefixes.items()}
+    spaces = {variant: load_texture_space(synthetic_path(prefix + 'texture_space'))
+              for variant, prefix in prefixes.items()}
+    sheets = {'people': people_sheet(HeadMesh(), models, spaces), 'expressions': expressions_sheet(models['generic']),
+              'poses': poses_sheet(models['generic'])}
+    for name, sheet in sheets.items():
+        write_image(os.path.join(folder, f'{name}.png'), sheet)
+        print(os.path.join(folder, f'{name}.png'))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:2])
