@@ -6,6 +6,7 @@ In:  a photo, the mesh fitted to it, and the scale of its camera (_params.npz or
      several of each, of one person.
 Out: NAME.obj, NAME.mtl   the head in metres with texture coordinates, and its material
      NAME.png             the texture
+     NAME.glb             with --format glb, as well: the head and its texture in one file
      NAME_mask.png        how well the photos saw each texel: white well, black not at all
      NAME_views.png       the head from the front, and from three-quarters and the side to both sides
 Edit: what is done with a photo is in main; how well a texel is seen is decided in utils/project_on_mesh.py, and what is
@@ -16,14 +17,21 @@ import os
 
 import numpy as np
 
-from tf_smpl.load_model import load_object
-from utils.build_texture import FILLS, build_texture, free_name, write_textured_mesh
-from utils.cli import ROOT, existing_file, find_target, find_texture_space, run_script, str2bool
+from utils.build_texture import (
+    FILLS,
+    build_texture,
+    find_space_of,
+    free_name,
+    load_scale,
+    scale_beside,
+    write_textured_mesh,
+)
+from utils.cli import ROOT, existing_file, find_target, run_script, visualize
 from utils.files import InputError, read_image
-from utils.flame_params import load_params
 from utils.mesh import Mesh
-from utils.texture_mapping import EMBEDDED_SIZE, find_texture_data
-from utils.viewer import open_picture
+from utils.show import show_results
+from utils.texture_mapping import find_texture_data
+from utils.texture_model import load_texture_space
 
 
 def main(args):
@@ -37,15 +45,16 @@ def main(args):
             raise InputError(f'{path}: has other faces than {mesh_paths[0]}, expected meshes of the same topology')
     out = out_name(args.out_path, mesh_paths, [*image_paths, *(args.texture_mapping or [])])
     table = find_texture_data(args.texture_mapping, meshes[0], args.texture_size)
-    space = find_space(args.fill, args.texture_fname, meshes[0])
+    with_space = args.fill in ('mean', 'space')
+    space = load_texture_space(find_space_of(meshes[0], args.texture_fname)) if with_space else None
 
     texture, mask = build_texture(images, meshes, scales, table, args.method, args.visibility, args.fill, space)
-    written = write_textured_mesh(out, meshes[0], table, texture, mask)
+    written = write_textured_mesh(out, meshes[0], table, texture, mask, args.format == 'glb')
     seen = mask[mask > 0].size / len(table['valid_pixel_ids'])
     print(f'{table["img_size"]} x {table["img_size"]} texels, {100 * seen:.0f} % of the head seen')
     print(f'Written: {", ".join(written)}')
     if args.visualize:
-        open_picture(written[-1])
+        show_results(args.visualize, [[[Mesh(filename=written[0])]]], written[-1], written[0])
 
 
 def find_fits(source_img, target_mesh, target_scale):
@@ -66,41 +75,6 @@ def find_fits(source_img, target_mesh, target_scale):
         raise InputError(f'{len(source_img)} photos, {len(target_mesh)} meshes and {len(target_scale)} scales; '
                          'expected one of each for every photo')
     return source_img, target_mesh, target_scale
-
-
-def scale_beside(mesh_path):
-    """The path of the parameters or the scale that lie beside a fitted mesh."""
-    paths = [os.path.splitext(mesh_path)[0] + end for end in ('_params.npz', '_scale.npy')]
-    for path in paths:
-        if os.path.isfile(path):
-            return path
-    raise InputError(f'{paths[0]} and {paths[1]}: neither is there; name the scale with --target_scale')
-
-
-def load_scale(path, image_height):
-    """Reads the scale in pixels per metre from a fit's parameters (.npz, made on a photo of this height) or .npy."""
-    if path.lower().endswith('.npz'):
-        _, extras = load_params(path)
-        if 'scale' not in extras:
-            raise InputError(f'{path}: no scale; expected the parameters of a fit to a photo')
-        if extras.get('image_height', image_height) != image_height:
-            raise InputError(f'{path}: the fit was made on a photo of height {extras["image_height"]}, this one has '
-                             f'{image_height}')
-        return extras['scale']
-    scale = np.asarray(load_object(path))
-    if scale.dtype.kind not in 'iuf' or scale.size != 1 or not 0 < scale.item() < np.inf:
-        raise InputError(f'{path}: holds {scale.dtype} {list(scale.shape)}, expected one number above 0: the scale in '
-                         'pixels per metre')
-    return float(scale.item())
-
-
-def find_space(fill, texture_fname, mesh):
-    """The texture space that a fill needs, or None: the one named, else the one that goes with the mesh."""
-    if fill not in ('mean', 'space'):
-        return None
-    from utils.texture_model import load_texture_space
-    embedded = (len(mesh.v), len(mesh.f)) == EMBEDDED_SIZE
-    return load_texture_space(find_texture_space(texture_fname, 'synthetic_head' if embedded else 'FLAME'))
 
 
 def out_name(out_path, mesh_paths, others):
@@ -132,8 +106,11 @@ if __name__ == '__main__':
                              '.obj, or the two .npy of vt and ft (default: the layout that belongs to the mesh)')
     parser.add_argument('--out_path', default='./results',
                         help='folder of the results, or the .obj to write (default: %(default)s)')
-    parser.add_argument('--visualize', type=str2bool, default=True,
-                        help='open the picture where there is a display (default: %(default)s)')
+    parser.add_argument('--format', default='obj', choices=['obj', 'glb'],
+                        help='of the mesh; glb as well as obj (default: %(default)s)')
+    parser.add_argument('--visualize', type=visualize, default=True,
+                        help='True or window: show the result in a window where there is one, else its picture '
+                             '(default: %(default)s)')
     parser.add_argument('--texture_size', type=int, help='texels along each side (default: that of the texel table, '
                                                          'else 512)')
     parser.add_argument('--fill', choices=FILLS, default='inpaint',

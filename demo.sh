@@ -40,20 +40,26 @@ run_demo() {
 run_demo sample_FLAME sample_FLAME.py --option sample_FLAME --seed 1
 run_demo sample_VOCA_template sample_FLAME.py --option sample_VOCA_template --seed 1
 
-# The landmark fits need an embedding that belongs to the model: where FLAME's is missing they take the embedded head.
-fit_flags=
-if ! "$VENV_PYTHON" -c 'from utils.cli import find_embedding, find_model; find_embedding(None, find_model())' >/dev/null 2>&1; then
-    "$VENV_PYTHON" -c 'from utils.synthetic_head.demo import synthetic_path; synthetic_path("model")'
-    echo "No data/flame_static_embedding.pkl: the landmark fits use the embedded head."
-    fit_flags='--model_fname models/synthetic_generic.pkl'
-fi
-run_demo fit_3D_landmarks fit_3D_landmarks.py $fit_flags
-run_demo fit_3D_mesh fit_3D_mesh.py
+# Fits of FLAME need a file of FLAME's: where it is missing they take the embedded head.
+# flags_without FILE FITS: sets `flags` to those that say so, after a line that names the file and the fits.
+flags_without() {
+    flags=
+    [ ! -f "data/$1" ] || return 0
+    if "$VENV_PYTHON" -c 'from utils.cli import find_model, is_embedded; exit(is_embedded(find_model()))' >/dev/null 2>&1; then
+        "$VENV_PYTHON" -c 'from utils.synthetic_head.demo import synthetic_path; synthetic_path("model")'
+        echo "No data/$1: $2 the embedded head."
+        flags='--model_fname models/synthetic_generic.pkl'
+    fi
+}
+flags_without registered_mesh.ply 'the next fit takes'
+run_demo fit_3D_mesh fit_3D_mesh.py $flags
 run_demo sample_texture sample_texture.py --seed 1
 run_demo fit_texture sample_texture.py --fit
 run_demo build_texture build_texture_from_image.py
 run_demo build_texture_mirror build_texture_from_image.py --fill mirror
-run_demo fit_2D_landmarks fit_2D_landmarks.py $fit_flags
+flags_without flame_static_embedding.pkl 'the landmark fits take'
+run_demo fit_3D_landmarks fit_3D_landmarks.py $flags
+run_demo fit_2D_landmarks fit_2D_landmarks.py $flags
 
 rm -f results/.started
 [ -z "$picture" ] || echo "Look at $PWD/$picture"

@@ -2,12 +2,17 @@
 
     python fit_2D_landmarks.py --target_img_path photo.png --target_lmk_path photo_lmks.npy --out_path results
 
-In:  a photo, and its landmarks in pixels, origin top left: iBUG's 68 points without the jaw line, .npy [51, 2].
-Out: NAME.obj          the mesh in metres: image x = scale * X, y = photo height - scale * Y
+In:  a photo, and its landmarks in pixels, origin top left: iBUG's 68 points without the jaw line, .npy, .pts, .txt,
+     .csv or .json [51, 2]; several of both, patterns, folders, or one .npy [N, 51, 2].
+Out: NAME.obj          the mesh in metres: image x = scale * X, y = photo height - scale * Y; with NAME.mtl and
+                       NAME.png, its texture from the photo, and NAME_mask.png, what of it the photo shows
+     NAME.glb          with --format glb, as well: the same with joints and sliders
      NAME_scale.npy    the scale in pixels per metre
      NAME_params.npz   every parameter, the camera, weights and final values of the terms, the model's name and hash
      NAME_fit.png      the photo with target (red) and fitted (blue) landmarks, and the mesh drawn over it
-Edit: WEIGHTS, and the residuals in fit_lmk2d: a new term is a line in both.
+     NAME_views.png    the textured head from five sides
+     summary.csv       of several photos: how each ended, its terms and distances
+Edit: WEIGHTS, and tf_residuals: a new term is a line in both.
 """
 import argparse
 import os
@@ -26,23 +31,49 @@ from utils.cli import (
 )
 
 quiet_tensorflow()
-import tensorflow.compat.v1 as tf  # noqa: E402
-
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
-from utils.camera import initial_camera, project, screen_points, tf_project  # noqa: E402
+from tf_smpl.points import SMPLPoints  # noqa: E402
+from utils.alignment import align_image  # noqa: E402
+from utils.build_texture import texture_fit  # noqa: E402
+from utils.camera import project, screen_points, tf_project  # noqa: E402
 from utils.files import InputError, read_image, write_beside, write_image  # noqa: E402
-from utils.flame_params import FlameParams, model_identity, save_params, tf_params, zero_params  # noqa: E402
-from utils.image_landmarks import check_image_lmks, fit_picture, load_image_lmks  # noqa: E402
-from utils.landmarks import (  # noqa: E402
-    check_embedding,
-    get_model_lmks,
-    load_embedding,
-    restrict_embedding,
-    tf_get_model_lmks,
+from utils.fit_batches import (  # noqa: E402
+    complete_row,
+    default_batch_size,
+    exit_if_failed,
+    fit_identity,
+    run_batches,
 )
+from utils.fit_cli import (  # noqa: E402
+    NUM_SHOWN,
+    add_fit_flags,
+    check_fit_flags,
+    fit_extras,
+    fit_weights,
+    load_start,
+    matrix_dtype,
+    one_by_one,
+    print_fit,
+    rows_of,
+    settings_of,
+    start_params,
+    with_vertices,
+    write_head,
+)
+from utils.fit_solver import FitSolver  # noqa: E402
+from utils.flame_params import flame_sizes, model_identity, save_params  # noqa: E402
+from utils.image_landmarks import check_image_lmks, fit_picture  # noqa: E402
+from utils.landmarks import check_embedding, get_model_lmks, load_embedding  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
-from utils.scipy_optimizer import ScipyOptimizerInterface  # noqa: E402
+from utils.targets import (  # noqa: E402
+    IMAGE_POINT_SUFFIXES,
+    IMAGE_SUFFIXES,
+    find_targets,
+    pair_photos,
+    read_image_points,
+)
+from utils.texture_mapping import find_texture_data  # noqa: E402
 from utils.viewer import open_picture  # noqa: E402
 
 WEIGHTS = {
@@ -54,114 +85,154 @@ WEIGHTS = {
     'eyeballs_pose': 10.0,      # rotation of the eyes, radians
 }
 
-# Changes that move the landmarks about alike: metres, radians, standard deviations. The optimiser counts in them, which
-# makes it faster and changes nothing of the objective.
-STEPS = FlameParams(trans=0.01, rot=0.1, neck=0.1, jaw=0.1, eyes=0.1, shape=1.0, exp=1.0)
+# What SciPy's optimisers do (--optimizer): variables, terms, relative tolerance of L-BFGS-B; None is all of them.
+STAGES = ((['scale', 'trans', 'rot'], ['lmk'], 5e-6), (None, None, 1e-7))
 
 
-def fit_lmk2d(target_lmks, height, model, lmk_face_idx, lmk_b_coords, weights):
-    """Finds the parameters and the scale that bring the model's landmarks to target_lmks [51, 2], in two stages.
-
-    target_lmks are pixels in a photo of this height, model is what load_model returns. Returns FlameParams of arrays
-    [1, ...], the scale in pixels per metre, and the weighted terms ({name: value}) before and after.
+def tf_residuals(params, lmks, target):
+    """The terms of the objective, not yet squared: lmks [N, 51, 2] in metres, params.scale [N, 1] in pixels per metre,
+    target.lmks [N, 51, 2] in pixels, target.height and target.extent [N, 1, 1] of picture and landmarks.
     """
-    template_lmks = get_model_lmks(model['v_template'], model['f'], lmk_face_idx, lmk_b_coords)
-    vertex_ids, lmk_faces, lmk_face_idx = restrict_embedding(model['f'], lmk_face_idx)
-    initial_scale, initial_trans = initial_camera(template_lmks, target_lmks, height)
-    extent = np.ptp(target_lmks, axis=0).max()
+    image_lmks = tf_project(lmks, params.scale[:, :, None], target.height)
+    return {
+        'lmk': (image_lmks - target.lmks) / target.extent,
+        'shape': params.shape,
+        'expr': params.exp,
+        'neck_pose': params.neck,
+        'jaw_pose': params.jaw,
+        'eyeballs_pose': params.eyes,
+    }
 
-    with tf.Graph().as_default(), tf.Session() as session:
-        smpl = SMPL(model, vertex_ids=vertex_ids)
-        num_shape = min(300, smpl.num_betas)
-        initial = zero_params(num_shape, smpl.num_betas - num_shape)
-        steps = tf_params(initial._replace(trans=initial_trans[None] / STEPS.trans), tf.float64)
-        log_zoom = tf.Variable(0.0, name='log_zoom', dtype=tf.float64)
-        scale = initial_scale * tf.exp(log_zoom)
-        params = FlameParams(*(size * count for size, count in zip(STEPS, steps, strict=True)))
-        params = params._replace(trans=params.trans / tf.exp(log_zoom))     # zooming keeps the head in its place
 
-        vertices = smpl(params.trans, params.beta, params.theta)
-        lmks = tf_project(tf_get_model_lmks(vertices, lmk_faces, lmk_face_idx, lmk_b_coords), scale, height)
-        residuals = {
-            'lmk': (lmks - target_lmks) / extent,
-            'shape': params.shape,
-            'expr': params.exp,
-            'neck_pose': params.neck,
-            'jaw_pose': params.jaw,
-            'eyeballs_pose': params.eyes,
-        }
-        terms = {name: weights[name] * tf.reduce_sum(tf.square(residual)) for name, residual in residuals.items()}
-        rigid = ScipyOptimizerInterface(
-            terms['lmk'], [log_zoom, steps.trans, steps.rot], options={'ftol': 5e-6, 'disp': True})
-        full = ScipyOptimizerInterface(
-            tf.add_n(list(terms.values())), [log_zoom, *steps], options={'ftol': 1e-7, 'disp': True})
+def fit_lmk2d(target_lmks, heights, solver, template_lmks, root, sizes, start=None, smooth=None):
+    """Fits heads to landmarks [N, 51, 2] of pictures of these heights [N], from the camera that fits best to the head
+    at rest, or from `start`: parameters and scales [N].
 
-        session.run(tf.global_variables_initializer())
-        before = session.run(terms)
-        print('Stage 1: scale, translation, rotation')
-        rigid.minimize(session)
-        print('Stage 2: everything')
-        full.minimize(session)
-        return FlameParams(*session.run(list(params))), session.run(scale), before, session.run(terms)
+    Returns a OneFit for each. smooth: None, or the weight of changes between the heads as frames of one person.
+    """
+    aligned = [align_image(template_lmks, lmks, root, height)
+               for lmks, height in zip(target_lmks, heights, strict=True)]
+    rot, trans, scales = (np.array(part) for part in zip(*aligned, strict=True))
+    params, scales = (start_params(sizes, rot, trans), scales) if start is None else start
+    extents = np.ptp(target_lmks, axis=1).max(axis=1)
+    data = {'lmks': target_lmks, 'height': np.reshape(heights, [-1, 1, 1]), 'extent': np.reshape(extents, [-1, 1, 1])}
+    initial = {**params._asdict(), 'scale': np.reshape(scales, [-1, 1])}
+    return one_by_one(solver(initial, data) if smooth is None else solver.sequence(initial, data, smooth))
 
 
 def main(args):
+    weights = fit_weights(args, WEIGHTS)
     model_fname = find_model(args.model_fname)
     flame_lmk_path = find_embedding(args.flame_lmk_path, model_fname)
-    target_img_path, target_lmk_path = find_photo(args.target_img_path, args.target_lmk_path, model_fname)
-
+    photos, problems = find_photos(args.target_img_path, args.target_lmk_path, model_fname)
+    check_fit_flags(args, len(photos))
     model = load_model(model_fname)
-    smpl = SMPL(model)
-    if smpl.num_joints != 5:
-        raise InputError(f'{model_fname}: {smpl.num_joints} joints, expected the 5 of a FLAME model')
-    lmk_face_idx, lmk_b_coords = load_embedding(flame_lmk_path)
+    sizes = flame_sizes(model_fname, model)
+    embedding = load_embedding(flame_lmk_path)
     check_embedding(flame_lmk_path, model_fname, model['v_template'], model['f'])
-    template_lmks = get_model_lmks(model['v_template'], model['f'], lmk_face_idx, lmk_b_coords)
-    target_img = read_image(target_img_path)
-    target_lmks = load_image_lmks(target_lmk_path)
-    check_image_lmks(target_lmk_path, target_lmks, template_lmks, *target_img.shape[:2])
+    template_lmks = get_model_lmks(model['v_template'], model['f'], *embedding)
+    root = model['J_regressor'][0] @ model['v_template']
+    start, start_extras = load_start(args, model_fname, sizes, len(photos))
+    if start is not None and 'scale' not in start_extras:
+        raise InputError(f'{args.init}: no scale; expected the parameters of a fit to a photo')
+    table = find_table(args, model)
+    settings = settings_of(args, weights, embedding=model_identity(flame_lmk_path)[1], texture=table is not None)
+    points = SMPLPoints(model, model['f'][embedding[0]], embedding[1], num_axes=2,
+                        matrix_dtype=matrix_dtype(weights, WEIGHTS))
+    solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES)
+    smpl = SMPL(model)
+    columns = [*(f'term_{name}' for name in weights), 'lmk_rms_px', 'lmk_max_px']
+    place = {photo: i for i, photo in enumerate(photos)}
 
-    params, scale, before, after = fit_lmk2d(target_lmks, len(target_img), model, lmk_face_idx, lmk_b_coords, WEIGHTS)
-    vertices = smpl(params.trans, params.beta, params.theta).numpy()[0]
-    lmks = project(get_model_lmks(vertices, model['f'], lmk_face_idx, lmk_b_coords), scale, len(target_img))
-    rms = np.sqrt(np.mean(np.sum((lmks - target_lmks) ** 2, axis=1)))
-    report(before, after, rms)
+    def read(photo):
+        height, width = read_image(photo.path).shape[:2]
+        lmks = read_image_points(photo.lmks)
+        check_image_lmks(photo.lmks.path, lmks, template_lmks, height, width)
+        return lmks, height, place[photo]
 
-    out = os.path.join(args.out_path, os.path.splitext(os.path.basename(target_img_path))[0])
-    Mesh(v=vertices, f=model['f']).write_obj(out + '.obj')
-    with write_beside(out + '_scale.npy') as temporary:
-        np.save(temporary, np.float64(scale))
-    embedding_name, embedding_sha256 = model_identity(flame_lmk_path)
-    save_params(out + '_params.npz', params, model_fname, scale=scale, image_height=len(target_img),
-                camera='x = scale * X, y = image_height - scale * Y', lmk_rms_px=rms, loss=sum(after.values()),
-                embedding_name=embedding_name, embedding_sha256=embedding_sha256,
-                **{f'weight_{name}': weight for name, weight in WEIGHTS.items()},
-                **{f'term_{name}': value for name, value in after.items()})
-    points = screen_points(vertices, scale, len(target_img))
-    write_image(out + '_fit.png', fit_picture(target_img, target_lmks, lmks, points, model['f']))
-    print(f'Written: {out}.obj, {out}_scale.npy, {out}_params.npz, {out}_fit.png')
+    def fit(examples):
+        lmks, heights, places = zip(*examples, strict=True)
+        chosen = None if start is None else (
+            rows_of(start, places), np.broadcast_to(start_extras['scale'], len(photos))[list(places)])
+        return with_vertices(fit_lmk2d(np.array(lmks), np.array(heights, float), solver, template_lmks, root, sizes,
+                                       chosen, args.smooth if args.shared_shape else None), smpl)
+
+    def write(photo, example, result):
+        (found, vertices), out = result, os.path.join(args.out_path, photo.name)
+        (target_lmks, height, number), scale = example, found.others['scale']
+        lmks = project(get_model_lmks(vertices, model['f'], *embedding), scale, height)
+        distances = np.linalg.norm(lmks - target_lmks, axis=1)
+        distances = {'lmk_rms_px': np.sqrt(np.mean(distances**2)), 'lmk_max_px': distances.max()}
+        if len(photos) == 1:
+            print_fit(found, weights, 'Distance of the landmarks: RMS {lmk_rms_px:.3f} px, at most '
+                                      '{lmk_max_px:.3f} px'.format(**distances))
+        target_img = read_image(photo.path)
+        mesh = Mesh(vertices, model['f'])
+        if table is None:
+            mesh.write_obj(out + '.obj')
+        else:
+            written = texture_fit(out, target_img, mesh, scale, table, inputs=[photo.path])
+            mesh.vt, mesh.ft = table['vt'], table['ft']
+            mesh.set_texture_image(written[2])
+        if args.format == 'glb':
+            write_head(out, mesh, args, model, found.params)
+        with write_beside(out + '_scale.npy') as temporary:
+            np.save(temporary, np.float64(scale))
+        if number < NUM_SHOWN:
+            drawn = screen_points(vertices, scale, height)
+            write_image(out + '_fit.png', fit_picture(target_img, target_lmks, lmks, drawn, model['f']))
+        extras = {**fit_extras(found, weights), **distances, 'scale': scale, 'image_height': height,
+                  'camera': 'x = scale * X, y = image_height - scale * Y'}
+        save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(photo, settings),
+                    embedding_name=os.path.basename(flame_lmk_path), embedding_sha256=settings['embedding'])
+        return {key: extras[key] for key in ('status', 'iterations', *columns)}
+
+    def is_complete(photo):
+        out = os.path.join(args.out_path, photo.name)
+        files = [out + '_scale.npy'] + [out + '_fit.png'] * (place[photo] < NUM_SHOWN)
+        return complete_row(out + '_params.npz', files, fit_identity(photo, settings), model_fname, columns)
+
+    batch_size = len(photos) if args.shared_shape else args.batch_size or default_batch_size(4 << 20, 512)
+    rows = run_batches(photos, args.out_path, batch_size, read, fit, write, columns,
+                       is_complete if args.resume else None, problems)
+    exit_if_failed(rows, args.out_path)
+    first = os.path.join(args.out_path, photos[0].name)
+    print(f'Written: {first}.obj, {first}_scale.npy, {first}_params.npz, {first}_fit.png'
+          + (f', {first}_views.png' if table else '')
+          + (f' and so on for {len(photos)} photos, {args.out_path}/summary.csv' if len(photos) > 1 else ''))
     if args.visualize:
-        open_picture(out + '_fit.png')
+        open_picture(first + '_fit.png')
 
 
-def find_photo(target_img_path, target_lmk_path, model_fname):
-    """Returns the paths of a photo and its landmarks: those named, else FLAME's in data/, else the embedded head's."""
+def find_photos(target_img_path, target_lmk_path, model_fname):
+    """The photos with their landmarks and the problems of those without: those named, else FLAME's in data/, else the
+    embedded head's.
+    """
     if (target_img_path is None) != (target_lmk_path is None):
         raise InputError('--target_img_path and --target_lmk_path go together, one is missing')
-    example = [os.path.join(ROOT, 'data', name) for name in ('imgHQ00088.jpeg', 'imgHQ00088_lmks.npy')]
-    if target_img_path is None and not is_embedded(model_fname):
-        if all(os.path.isfile(path) for path in example):
-            return example
-        print(f"No photo named, and none in {example[0]}: fitting FLAME to the embedded head's photo")
-    return find_target(target_img_path, 'photo'), find_target(target_lmk_path, 'photo_landmarks')
+    if target_img_path is None:
+        example = [os.path.join(ROOT, 'data', name) for name in ('imgHQ00088.jpeg', 'imgHQ00088_lmks.npy')]
+        has_example = not is_embedded(model_fname) and all(os.path.isfile(path) for path in example)
+        if not has_example:
+            if not is_embedded(model_fname):
+                print(f"No photo named, and none in {example[0]}: fitting FLAME to the embedded head's photo")
+            example = [find_target(None, asset) for asset in ('photo', 'photo_landmarks')]
+        target_img_path, target_lmk_path = ([path] for path in example)
+    return pair_photos(find_targets(target_img_path, IMAGE_SUFFIXES, 99),
+                       find_targets(target_lmk_path, IMAGE_POINT_SUFFIXES, 2))
 
 
-def report(before, after, rms):
-    print(f'{"term":14}{"weight":>8}{"before":>14}{"after":>14}')
-    for name in before:
-        print(f'{name:14}{WEIGHTS[name]:8g}{before[name]:14.6f}{after[name]:14.6f}')
-    print(f'{"sum":22}{sum(before.values()):14.6f}{sum(after.values()):14.6f}')
-    print(f'Distance of the landmarks (RMS): {rms:.3f} px')
+def find_table(args, model):
+    """The texel table for the model's texture, or None, with a line that says why, where there is none."""
+    if not args.texture:
+        return None
+    try:
+        return find_texture_data(args.texture_mapping, Mesh(model['v_template'], model['f']))
+    except InputError as error:
+        if args.texture_mapping:
+            raise
+        print(f'The mesh gets no texture: {error}')
+        return None
 
 
 if __name__ == '__main__':
@@ -170,11 +241,14 @@ if __name__ == '__main__':
                         help='model (default: ./models/generic_model.pkl if it is there, else the embedded head)')
     parser.add_argument('--flame_lmk_path',
                         help='landmark embedding (default: ./data/flame_static_embedding.pkl, or the embedded head\'s)')
-    parser.add_argument('--target_img_path',
-                        help='photo (default: ./data/imgHQ00088.jpeg if it is there, else the embedded head\'s)')
-    parser.add_argument('--target_lmk_path',
-                        help='its landmarks [51, 2] (default: ./data/imgHQ00088_lmks.npy, or the embedded head\'s)')
-    parser.add_argument('--out_path', default='./results', help='folder of the results (default: %(default)s)')
-    parser.add_argument('--visualize', type=str2bool, default=True,
-                        help='open the picture where there is a display (default: %(default)s)')
+    parser.add_argument('--target_img_path', nargs='+',
+                        help='photos: files, patterns, folders (default: ./data/imgHQ00088.jpeg if it is there, else '
+                             'the embedded head\'s)')
+    parser.add_argument('--target_lmk_path', nargs='+',
+                        help='their landmarks [51, 2] (default: ./data/imgHQ00088_lmks.npy, or the embedded head\'s)')
+    parser.add_argument('--texture_mapping', nargs='+',
+                        help='texel table or UV layout of the model (default: the one that belongs to it)')
+    parser.add_argument('--texture', type=str2bool, default=True,
+                        help='texture the mesh with the photo (default: %(default)s)')
+    add_fit_flags(parser, WEIGHTS, formats=('obj', 'glb'))
     run_script(main, parser.parse_args())

@@ -1,37 +1,46 @@
-"""Draws random heads: identity, expression and pose, or (for VOCA) identities at rest.
+"""Draws random heads: identity, expression and pose, or (for VOCA) identities at rest; or those of saved parameters.
 
     python sample_FLAME.py --option sample_FLAME --num_samples 5 --out_path FLAME_samples
     python sample_FLAME.py --option sample_VOCA_template --out_path VOCA_templates
     python sample_FLAME.py --format glb --num_morphs 20
+    python sample_FLAME.py --params results/photo_params.npz --neutral --out_path VOCA_templates
 
-In:  a FLAME model.
-Out: FLAME_sample_01.ply ..          or VOCA_template_01.ply ..: the mesh in metres; or .obj; or .glb with joints and
-                                     sliders for the first components
+In:  a FLAME model; perhaps the parameters of heads.
+Out: FLAME_sample_01.ply ..          or VOCA_template_01.ply .., photo_neutral.ply: the mesh in metres; or .obj; or .glb
+                                     with joints and sliders for the first components
      FLAME_sample_01_params.npz ..   every parameter of it, the model's name and hash, the seed
      samples.png                     all of them in one picture
+     page.html                       where --export_html names it: the heads with sliders, in one file
 Edit: STD, and draw_params, which says what is drawn, and in which order.
 """
 import argparse
-import contextlib
 import os
 
 import numpy as np
 from tqdm import tqdm
 
-from utils.cli import find_model, quiet_tensorflow, run_script, str2bool
+from utils.cli import find_model, quiet_tensorflow, run_script, visualize
 
 quiet_tensorflow()
-import tensorflow.compat.v1 as tf  # noqa: E402
-
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
+from utils.browser import HOST, PORT, Explorer, serve  # noqa: E402
+from utils.export_html import MAX_HEADS, export_html, find_look  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
-from utils.flame_params import FlameParams, save_params, zero_params  # noqa: E402
+from utils.flame_params import (  # noqa: E402
+    evaluate,
+    flame_sizes,
+    load_init,
+    neutral,
+    save_params,
+    take,
+    zero_params,
+)
 from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.render_mesh import render_heads  # noqa: E402
 from utils.rig import make_rig  # noqa: E402
-from utils.viewer import open_picture  # noqa: E402
+from utils.show import chosen, show_results  # noqa: E402
 
 STD = {
     'rot': 0.03,                # rotation of the head, radians
@@ -41,6 +50,7 @@ STD = {
 }
 NUM_SHAPE, NUM_EXP = 100, 50    # how many of the first coefficients are drawn, the others stay zero
 NUM_SHOWN = 100                 # so many heads at most are in the picture
+IN_WINDOW = 4                   # and so many of --params in the window
 
 
 def draw_params(option, num_samples, std, random, num_shape=300, num_exp=100):
@@ -59,56 +69,76 @@ def draw_params(option, num_samples, std, random, num_shape=300, num_exp=100):
     return params
 
 
-def evaluate(smpl, params):
-    """Yields the vertices [V, 3] of each of the parameters [N, ...], through one graph."""
-    with tf.Graph().as_default() as graph:
-        one = FlameParams(*(tf.placeholder(smpl.dtype, [1, value.shape[1]], name)
-                            for name, value in params._asdict().items()))
-        tf_vertices = smpl(one.trans, one.beta, one.theta)
-    with contextlib.closing(tf.Session(graph=graph)) as session:
-        for i in range(len(params.trans)):
-            yield session.run(tf_vertices, dict(zip(one, take(params, i), strict=True)))[0]
-
-
-def take(params, i):
-    """The i-th of parameters [N, ...], as [1, ...]."""
-    return FlameParams(*(value[i:i + 1] for value in params))
-
-
 def main(args):
     std = check_flags(args)
     model_fname = find_model(args.model_fname)
-    seed = np.random.SeedSequence().generate_state(1)[0] if args.seed is None else args.seed
     model = load_model(model_fname)
     smpl = SMPL(model)
-    if smpl.num_joints != 5:
-        raise InputError(f'{model_fname}: {smpl.num_joints} joints, expected the 5 of a FLAME model')
-    num_shape = min(300, smpl.num_betas)
-    params = draw_params(args.option, args.num_samples, std, np.random.RandomState(seed), num_shape,
-                         smpl.num_betas - num_shape)
-    print(f'{args.num_samples} heads of {model_fname}, --seed {seed}')
+    sizes = flame_sizes(model_fname, smpl)
+    if args.params is None:
+        params, labels, extras = drawn_heads(args, std, sizes)
+        print(f'{len(labels)} heads of {model_fname}, --seed {extras["seed"]}')
+    else:
+        params, labels, extras = saved_heads(args, model_fname, sizes)
+        print(f'{len(labels)} heads of {model_fname}, from {args.params}')
 
-    name = {'sample_FLAME': 'FLAME_sample', 'sample_VOCA_template': 'VOCA_template'}[args.option]
-    labels = [f'{name}_{i + 1:02d}' for i in range(args.num_samples)]
-    shown = []
-    for i, vertices in enumerate(tqdm(evaluate(smpl, params), total=args.num_samples, unit='head', disable=None)):
+    heads = tqdm(evaluate(smpl, params), total=len(labels), unit='head', disable=None)
+    meshes = ((i, Mesh(vertices, smpl.f)) for i, vertices in enumerate(heads))
+    shown, saved = [], []
+    for i, mesh in chosen(args.visualize, meshes, labels) if args.params is None else meshes:
         out = os.path.join(args.out_path, labels[i])
-        mesh = Mesh(vertices, smpl.f)
         if args.format == 'glb':
             write_glb(out + '.glb', mesh, make_rig(model, take(params, i), args.num_morphs))
         else:
             {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
-        save_params(out + '_params.npz', take(params, i), model_fname, seed=seed, sample=i + 1)
-        if i < NUM_SHOWN:
-            shown.append(vertices)
+        if not (args.params and is_same_file(args.params, out + '_params.npz')):
+            save_params(out + '_params.npz', take(params, i), model_fname, **extras, sample=i + 1)
+        saved.append(labels[i])
+        if len(saved) <= NUM_SHOWN:
+            shown.append(mesh.v)
 
+    if not saved:
+        print('Nothing was saved')
+        return
     sheet = os.path.join(args.out_path, 'samples.png')
-    write_image(sheet, render_heads(shown, smpl.f, labels[:NUM_SHOWN]))
-    names = ', '.join(labels[:3]) + (', ..' if len(labels) > 3 else '')
+    write_image(sheet, render_heads(shown, smpl.f, saved[:NUM_SHOWN]))
+    names = ', '.join(saved[:3]) + (', ..' if len(saved) > 3 else '')
     print(f'Written in {args.out_path}: {names} (.{args.format}, _params.npz)')
-    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if args.num_samples > NUM_SHOWN else ''))
-    if args.visualize:
-        open_picture(sheet)
+    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
+    heads = {label: take(params, labels.index(label)) for label in saved[:MAX_HEADS]}
+    title = os.path.basename(args.params or args.option)
+    if args.export_html is not None:
+        export_html(args.export_html, model, heads, *find_look(model_fname, model), title)
+        print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(saved) > MAX_HEADS else ''))
+    if args.visualize == 'browser':
+        look = find_look(model_fname, model)
+        serve(Explorer(smpl, model, model_fname, heads, args.out_path, title, look), args.host, args.port)
+    elif args.params is not None:
+        show_results(args.visualize, [[[Mesh(v, smpl.f)] for v in shown[:IN_WINDOW]]], sheet, args.params)
+
+
+def drawn_heads(args, std, sizes):
+    """Random heads as the flags say: FlameParams [N, ...], their names, and what else is kept with all of them."""
+    seed = np.random.SeedSequence().generate_state(1)[0] if args.seed is None else args.seed
+    params = draw_params(args.option, args.num_samples, std, np.random.RandomState(seed), *sizes)
+    name = {'sample_FLAME': 'FLAME_sample', 'sample_VOCA_template': 'VOCA_template'}[args.option]
+    return params, [f'{name}_{i + 1:02d}' for i in range(args.num_samples)], {'seed': seed}
+
+
+def saved_heads(args, model_fname, sizes):
+    """The heads in a file of parameters, NAME_params.npz, as drawn_heads returns them: named NAME, or NAME_0001 .."""
+    params, _ = load_init(args.params, model_fname, *sizes, args.force)
+    name = os.path.splitext(os.path.basename(args.params))[0].removesuffix('_params')
+    if args.neutral:
+        params, name = neutral(params), name + '_neutral'
+    count = len(params.trans)
+    digits = max(4, len(str(count)))
+    labels = [name] if count == 1 else [f'{name}_{i + 1:0{digits}}' for i in range(count)]
+    return params, labels, {'params_name': os.path.basename(args.params)}
+
+
+def is_same_file(path, other):
+    return os.path.exists(other) and os.path.samefile(path, other)
 
 
 def check_flags(args):
@@ -121,6 +151,8 @@ def check_flags(args):
         raise InputError(f'--num_samples {args.num_samples}: expected 1 or more')
     if args.num_morphs < 0:
         raise InputError(f'--num_morphs {args.num_morphs}: expected 0 or more')
+    if args.params is None and (args.neutral or args.force):
+        raise InputError('--neutral and --force go with --params')
     if args.seed is not None and not 0 <= args.seed < 2**32:
         raise InputError(f'--seed {args.seed}: expected 0 to {2**32 - 1}')
     return std
@@ -139,10 +171,21 @@ if __name__ == '__main__':
     parser.add_argument('--num_morphs', type=int, default=50,
                         help='number of sliders in a glb for identity, and as many for expression '
                              '(default: %(default)s)')
-    parser.add_argument('--visualize', type=str2bool, default=True,
-                        help='open samples.png where there is a display (default: %(default)s)')
+    parser.add_argument('--visualize', type=visualize, default=True,
+                        help='True or window: show the heads one by one and ask which to save; without a window, or '
+                             'with False, all are saved; browser: all are saved, then a page moves them by sliders '
+                             '(default: %(default)s)')
+    parser.add_argument('--host', default=HOST, help='of the page: who may look, by default this machine only '
+                                                     '(default: %(default)s)')
+    parser.add_argument('--port', type=int, default=PORT,
+                        help='of the page; 0: one that is free (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same heads again (default: others each time)')
     for name, value in STD.items():
         parser.add_argument(f'--{name}_std', type=float, default=value,
                             help=f'standard deviation of {name} (default: %(default)s)')
+    parser.add_argument('--params', help='these heads instead of random ones: _params.npz, or of another program')
+    parser.add_argument('--neutral', action='store_true', help='with --params: their identities at rest, as templates')
+    parser.add_argument('--force', action='store_true', help='with --params: also those of another model')
+    parser.add_argument('--export_html', metavar='PAGE.html',
+                        help='also write one page with the heads and sliders, for any browser, without a network')
     run_script(main, parser.parse_args())

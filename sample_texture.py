@@ -4,7 +4,7 @@
     python sample_texture.py --fit photo.png --target_mesh fits/photo.obj --out_path texture_fits
 
 In:  a texture space (.npz) and the FLAME model that wears the textures; with --fit a photo and the mesh fitted to it
-Out: tex_sample_01.obj, .mtl, .png ..   the head in metres, its material, and its texture
+Out: tex_sample_01.obj, .mtl, .png ..   the head in metres, its material, and its texture; with --format glb .glb, .png
      tex_sample_01_params.npz ..        the coefficients, name and hash of the texture space, the seed
      textures.png                       all of them in one picture
      or with --fit tex_fit_NAME.obj, .mtl, .png, _mask.png, _views.png as build_texture_from_image.py writes them,
@@ -13,13 +13,13 @@ Edit: STD, draw_coefficients, which says what is drawn, and tf_textures, which s
 """
 import argparse
 import contextlib
+import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
 
-from build_texture_from_image import load_scale, scale_beside
 from utils.cli import (
     ROOT,
     existing_file,
@@ -28,26 +28,34 @@ from utils.cli import (
     find_texture_space,
     quiet_tensorflow,
     run_script,
-    str2bool,
+    visualize,
 )
 
 quiet_tensorflow()
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 from tf_smpl.load_model import load_model  # noqa: E402
-from utils.build_texture import write_textured_mesh  # noqa: E402
+from utils.build_texture import (  # noqa: E402
+    find_space_of,
+    free_name,
+    load_scale,
+    scale_beside,
+    write_textured_mesh,
+)
 from utils.files import InputError, read_image, write_image  # noqa: E402
 from utils.flame_params import model_identity  # noqa: E402
+from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.project_on_mesh import project_texels  # noqa: E402
 from utils.render_mesh import render_textures  # noqa: E402
+from utils.show import show_results  # noqa: E402
 from utils.texture_fit import fit_projection  # noqa: E402
-from utils.texture_mapping import EMBEDDED_SIZE, Layout, check_layout, find_texture_data  # noqa: E402
+from utils.texture_mapping import Layout, check_layout, find_texture_data  # noqa: E402
 from utils.texture_model import load_texture_space, save_coefficients  # noqa: E402
-from utils.viewer import open_picture  # noqa: E402
 
 STD = 1.0                       # of the coefficients, in standard deviations of the training data
 NUM_SHOWN = 100                 # so many textures at most are in the picture
+IN_WINDOW = 4                   # and so many in the window
 BATCH = 32                      # so many textures are computed in one pass through the space's file
 
 
@@ -87,16 +95,13 @@ def evaluate(space, coefficients):
 
 def main(args):
     check_flags(args)
-    if args.fit is None:
-        picture = sample(args)
-    else:
-        picture = fit_photo(args)
+    meshes, picture = sample(args) if args.fit is None else fit_photo(args)
     if args.visualize:
-        open_picture(picture)
+        show_results(args.visualize, [[[mesh] for mesh in meshes]], picture, 'Textures')
 
 
 def sample(args):
-    """Draws textures and writes everything; returns the path of the picture."""
+    """Draws textures and writes everything; returns the first meshes and the path of the picture of all."""
     model_fname, texture_fname = find_head(args.model_fname, args.texture_fname)
     model, space = load_model(model_fname), load_texture_space(texture_fname, specular=not args.no_specular)
     mesh = Mesh(model['v_template'], model['f'])
@@ -111,27 +116,33 @@ def sample(args):
 
     labels = [f'tex_sample_{i + 1:02d}' for i in range(args.num_samples)]
     identity = ThreadPoolExecutor(1).submit(model_identity, texture_fname)      # hashes while textures are computed
-    shown = []
+    shown, in_window = [], []
     for i, texture in enumerate(tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)):
         out = os.path.join(args.out_path, labels[i])
         write_image(out + '.png', texture)
         mesh.set_texture_image(out + '.png')
-        mesh.write_obj(out + '.obj')
+        if args.format == 'glb':
+            write_glb(out + '.glb', mesh)
+        else:
+            mesh.write_obj(out + '.obj')
         save_coefficients(out + '_params.npz', coefficients[i:i + 1], *identity.result(),
                           specular=not args.no_specular, seed=seed, sample=i + 1)
         if i < NUM_SHOWN:
             shown.append(texture)
+        if i < IN_WINDOW:
+            in_window.append(copy.copy(mesh))
 
     sheet = os.path.join(args.out_path, 'textures.png')
     write_image(sheet, render_textures(mesh, shown, labels[:NUM_SHOWN]))
+    ends = {'obj': '.obj, .mtl', 'glb': '.glb'}[args.format]
     print(f'Written in {args.out_path}: {", ".join(labels[:3])}{", .." if len(labels) > 3 else ""} '
-          f'(.obj, .mtl, .png, _params.npz)')
+          f'({ends}, .png, _params.npz)')
     print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if args.num_samples > NUM_SHOWN else ''))
-    return sheet
+    return in_window, sheet
 
 
 def fit_photo(args):
-    """Fits the texture space to a photo on its mesh and writes everything; returns the path of the picture."""
+    """Fits the texture space to a photo on its mesh and writes everything; returns the mesh and its picture's path."""
     if args.fit:
         img_path, mesh_path = args.fit, args.target_mesh
         scale_path = args.target_scale or scale_beside(mesh_path)
@@ -139,15 +150,15 @@ def fit_photo(args):
         img_path, mesh_path, scale_path = (find_target(None, asset) for asset in ('photo', 'photo_mesh', 'photo_scale'))
     image, mesh = read_image(img_path), Mesh(filename=mesh_path)
     scale = load_scale(scale_path, len(image))
-    embedded = (len(mesh.v), len(mesh.f)) == EMBEDDED_SIZE
-    texture_fname = find_texture_space(args.texture_fname, 'synthetic_head' if embedded else 'FLAME')
+    texture_fname = find_space_of(mesh, args.texture_fname)
     space = load_texture_space(texture_fname, specular=not args.no_specular)
     table = find_texture_data([texture_fname] if space.ft is not None else args.texture_mapping, mesh, space.size, ROOT)
     tell_negative(space)
 
     fit, texture, mask = fit_projection(space, project_texels(image, mesh, scale, table), mesh, table,
                                         number_of_components(args.num_components, space))
-    out = os.path.join(args.out_path, 'tex_fit_' + os.path.splitext(os.path.basename(img_path))[0])
+    name = 'tex_fit_' + os.path.splitext(os.path.basename(img_path))[0]
+    out = free_name(os.path.join(args.out_path, name), [img_path, mesh_path])
     written = write_textured_mesh(out, mesh, table, texture, mask)
     write_image(out + '_albedo.png', np.rint(space.texture(fit.coefficients)).astype(np.uint8))
     save_coefficients(out + '_params.npz', fit.coefficients[None], *model_identity(texture_fname),
@@ -155,7 +166,7 @@ def fit_photo(args):
     print(f'{len(fit.coefficients)} coefficients of {texture_fname}; RMS {np.sqrt(np.mean(fit.coefficients**2)):.2f}, '
           f'of what remains on seen texels {fit.rms:.1f} grey levels')
     print(f'Written: {", ".join([*written, out + "_albedo.png", out + "_params.npz"])}')
-    return written[-1]
+    return [Mesh(filename=written[0])], written[-1]
 
 
 def find_head(model_fname, texture_fname):
@@ -215,8 +226,11 @@ if __name__ == '__main__':
                                                 './data/FLAME_texture.npz, or the embedded head\'s)')
     parser.add_argument('--num_samples', type=int, default=5, help='number of textures (default: %(default)s)')
     parser.add_argument('--out_path', default='./texture_samples', help='folder of the results (default: %(default)s)')
-    parser.add_argument('--visualize', type=str2bool, default=True,
-                        help='open textures.png where there is a display (default: %(default)s)')
+    parser.add_argument('--visualize', type=visualize, default=True,
+                        help='True or window: show the heads in a window where there is one, else their picture '
+                             '(default: %(default)s)')
+    parser.add_argument('--format', default='obj', choices=['obj', 'glb'],
+                        help='of the textured heads that are drawn (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same textures again (default: others each time)')
     parser.add_argument('--num_components', type=int,
                         help='how many of the first coefficients are drawn, the others stay zero (default: all)')

@@ -19,7 +19,8 @@ from original_texture_loop import loop_texture_map
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from build_texture_from_image import find_fits, load_scale  # noqa: E402
+from build_texture_from_image import find_fits  # noqa: E402
+from utils.build_texture import load_scale  # noqa: E402
 from utils.files import read_image  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.project_on_mesh import compute_texture_map  # noqa: E402

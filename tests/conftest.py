@@ -1,7 +1,9 @@
 """Fixtures shared by the tests."""
 import os
+import runpy
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -9,6 +11,28 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet():
+    """Every test hears what a script says once, as in a process of its own."""
+    from utils.cli import say_once
+    say_once.cache_clear()
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """Runs a script with its flags in this process, which has TensorFlow loaded: as subprocess.run, but in no time."""
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        returncode = 0
+        try:
+            runpy.run_path(os.path.join(ROOT, script), run_name='__main__')
+        except SystemExit as end:
+            returncode = end.code or 0
+        said = capsys.readouterr()
+        return types.SimpleNamespace(returncode=returncode, stdout=said.out, stderr=said.err)
+    return run
 
 
 @pytest.fixture(scope='session')
@@ -33,3 +57,32 @@ def flame_model(flame_pkl):
     """That model as the reader returns it."""
     from tf_smpl.load_model import load_model
     return load_model(flame_pkl)
+
+
+@pytest.fixture(scope='session')
+def screen():
+    """The name of a virtual X display."""
+    from tests.displays import virtual_display
+    with virtual_display() as name:
+        yield name
+
+
+@pytest.fixture
+def display(screen, monkeypatch):
+    """A virtual display on which windows open; tests are skipped where there is no Xvfb or no OpenGL."""
+    from utils.viewer import NoWindow, Window
+    monkeypatch.setenv('DISPLAY', screen)
+    for name in ('WAYLAND_DISPLAY', 'XDG_SESSION_TYPE'):
+        monkeypatch.delenv(name, raising=False)
+    try:
+        Window((1, 1), False, 'try', 64, 64).close()
+    except NoWindow as reason:
+        pytest.skip(f'no window on Xvfb: {reason}')
+    return screen
+
+
+@pytest.fixture
+def no_display(monkeypatch):
+    """No display at all."""
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import build_texture_from_image as script
-from utils.build_texture import FILLS, build_texture, free_name, texture_fit
+from utils.build_texture import FILLS, build_texture, free_name, load_scale, scale_beside, texture_fit
 from utils.camera import screen_points
 from utils.files import InputError, read_image, write_image
 from utils.flame_params import save_params, zero_params
@@ -24,7 +24,8 @@ ENDS = ('.mtl', '.obj', '.png', '_mask.png', '_views.png')
 
 def arguments(out_path, **flags):
     names = ('source_img', 'target_mesh', 'target_scale', 'texture_mapping', 'texture_size', 'texture_fname')
-    defaults = {**dict.fromkeys(names), 'fill': 'inpaint', 'method': 'bilinear', 'visibility': 'depth'}
+    defaults = {**dict.fromkeys(names), 'fill': 'inpaint', 'method': 'bilinear', 'visibility': 'depth',
+                'format': 'obj'}
     return SimpleNamespace(**{**defaults, 'out_path': str(out_path), 'visualize': False, **flags})
 
 
@@ -148,24 +149,24 @@ def test_two_photos_of_one_head_complete_each_other(fit, files, tmp_path):
 
 def test_the_scale_is_found_beside_the_mesh_parameters_first(fit, files):
     folder, model = os.path.dirname(files['target_mesh'][0]), synthetic_path('model')
-    assert script.scale_beside(files['target_mesh'][0]) == files['target_scale'][0]
+    assert scale_beside(files['target_mesh'][0]) == files['target_scale'][0]
     path = os.path.join(folder, 'me_params.npz')
     save_params(path, zero_params(), model, scale=fit.scale, image_height=768)
-    assert script.scale_beside(files['target_mesh'][0]) == path and script.load_scale(path, 768) == fit.scale
+    assert scale_beside(files['target_mesh'][0]) == path and load_scale(path, 768) == fit.scale
     with pytest.raises(InputError, match='made on a photo of height 768, this one has 500'):
-        script.load_scale(path, 500)
+        load_scale(path, 500)
     save_params(path, zero_params(), model)
     with pytest.raises(InputError, match='no scale; expected the parameters of a fit'):
-        script.load_scale(path, 768)
+        load_scale(path, 768)
     with pytest.raises(InputError, match='other_params.npz and .*other_scale.npy: neither is there'):
-        script.scale_beside(os.path.join(folder, 'other.obj'))
+        scale_beside(os.path.join(folder, 'other.obj'))
 
 
 @pytest.mark.parametrize('scale', [np.nan, -3.0, [1.0, 2.0], 'text'])
 def test_a_file_without_a_scale_is_refused(tmp_path, scale):
     np.save(tmp_path / 'scale.npy', scale)
     with pytest.raises(InputError, match='expected one number above 0'):
-        script.load_scale(str(tmp_path / 'scale.npy'), 768)
+        load_scale(str(tmp_path / 'scale.npy'), 768)
 
 
 def test_the_originals_example_is_taken_where_it_is_there(tmp_path, monkeypatch):

@@ -33,6 +33,12 @@ def test_unknown_words_are_refused(text):
         cli.str2bool(text)
 
 
+def test_where_to_show_is_a_bool_or_a_place():
+    assert [cli.visualize(text) for text in ('True', '0', 'Window', 'browser')] == [True, False, 'window', 'browser']
+    with pytest.raises(argparse.ArgumentTypeError, match="'screen' is neither true, false, window nor browser"):
+        cli.visualize('screen')
+
+
 def test_an_existing_file_is_returned_and_nothing_else(tmp_path):
     path = tmp_path / 'a file.txt'
     path.write_text('x')

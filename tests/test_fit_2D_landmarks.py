@@ -1,195 +1,228 @@
-"""fit_2D_landmarks.py: the objective and its minimum, what is written, and what bad input gets."""
+"""fit_2D_landmarks.py: its minimum, what is written, many photos, restarts, what bad input gets, a real face."""
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import fit_2D_landmarks as script
-from tf_smpl.batch_smpl import SMPL
+from tests.fit_scripts import (
+    check_identity,
+    check_printed,
+    check_terms,
+    kill_after,
+    priors,
+    result,
+    run_script,
+    summary,
+)
 from tf_smpl.load_model import load_model
 from utils.camera import project
-from utils.files import InputError, read_image, write_image
-from utils.flame_params import load_params, model_identity
+from utils.files import read_image, write_image
 from utils.landmarks import get_model_lmks, load_embedding
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
+from utils.targets import Photo, Target
 
-ROOT = os.path.dirname(os.path.abspath(script.__file__))
-
-
-def arguments(out_path, **flags):
-    names = ('model_fname', 'flame_lmk_path', 'target_img_path', 'target_lmk_path')
-    return SimpleNamespace(**{**dict.fromkeys(names), 'out_path': str(out_path), 'visualize': False, **flags})
-
-
-def embedded():
-    return {'model_fname': synthetic_path('model'), 'flame_lmk_path': synthetic_path('embedding'),
-            'target_img_path': synthetic_path('photo'), 'target_lmk_path': synthetic_path('photo_landmarks')}
+NAME = 'fit_2D_landmarks.py'
+MODEL, EMBEDDING = synthetic_path('model'), synthetic_path('embedding')
+PHOTO, LMKS = synthetic_path('photo'), synthetic_path('photo_landmarks')
+TARGET = np.load(LMKS)
 
 
 def rms_of(lmks, target):
     return np.sqrt(np.mean(np.sum((lmks - target) ** 2, axis=1)))
 
 
+def lmks_of(found, model, embedding, height):
+    return project(get_model_lmks(found.vertices, model['f'], *embedding), found.extras['scale'], height)
+
+
 @pytest.fixture(scope='module')
 def fit(tmp_path_factory):
-    """The fit of the embedded head to its photo, everything that was written, and what the script printed."""
+    """The fit of the embedded head to its photo, in a process of its own, into a folder that was not there."""
     folder = tmp_path_factory.mktemp('new folder') / 'results'
-    flags = embedded()
-    command = [sys.executable, os.path.join(ROOT, 'fit_2D_landmarks.py'), '--out_path', folder, '--visualize', 'False']
-    command += [text for name, path in flags.items() for text in (f'--{name}', path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    params, extras = load_params(folder / 'synthetic_photo_params.npz')
-    model = load_model(flags['model_fname'])
-    return SimpleNamespace(folder=folder, printed=done.stdout, params=params, extras=extras, model=model,
-                           embedding=load_embedding(flags['flame_lmk_path']), target=np.load(flags['target_lmk_path']),
-                           height=len(read_image(flags['target_img_path'])))
+    printed = run_script(NAME, '--model_fname', MODEL, '--out_path', folder)
+    found = result(folder, 'synthetic_photo', MODEL)
+    found.folder, found.printed, found.model, found.height = folder, printed, load_model(MODEL), len(read_image(PHOTO))
+    found.lmks = lmks_of(found, found.model, load_embedding(EMBEDDING), found.height)
+    return found
 
 
-@pytest.fixture(scope='module')
-def fitted_lmks(fit):
-    vertices = SMPL(fit.model)(fit.params.trans, fit.params.beta, fit.params.theta).numpy()[0]
-    return project(get_model_lmks(vertices, fit.model['f'], *fit.embedding), fit.extras['scale'], fit.height)
+@pytest.fixture
+def run(run_here, tmp_path):
+    """Runs the script here with flags, into tmp_path/out."""
+    def run(*flags, code=0):
+        done = run_here(NAME, '--model_fname', MODEL, '--out_path', tmp_path / 'out', '--visualize', 'False',
+                        '--texture', 'False', *flags)
+        assert done.returncode == code, done.stderr
+        return done
+    run.out = tmp_path / 'out'
+    return run
 
 
-def test_it_writes_the_mesh_the_scale_the_parameters_and_a_picture(fit):
-    names = [f'synthetic_photo{end}' for end in ('.obj', '_fit.png', '_params.npz', '_scale.npy')]
-    assert sorted(os.listdir(fit.folder)) == sorted(names)
+def save_photo(folder, name, lmks, picture=None):
+    """A photo and its landmarks in a folder."""
+    folder.mkdir(exist_ok=True)
+    write_image(folder / f'{name}.png', read_image(PHOTO) if picture is None else picture)
+    np.save(folder / f'{name}_lmks.npy', lmks)
+
+
+def test_it_writes_the_textured_mesh_the_scale_the_parameters_and_pictures(fit):
+    endings = ('.obj', '.mtl', '.png', '_mask.png', '_views.png', '_fit.png', '_params.npz', '_scale.npy')
+    assert sorted(os.listdir(fit.folder)) == sorted(f'synthetic_photo{end}' for end in endings)
     scale = np.load(fit.folder / 'synthetic_photo_scale.npy')
     assert scale.shape == () and scale.dtype == np.float64 and scale == fit.extras['scale'] > 0
     mesh = Mesh(filename=str(fit.folder / 'synthetic_photo.obj'))
-    vertices = SMPL(fit.model)(fit.params.trans, fit.params.beta, fit.params.theta).numpy()[0]
-    np.testing.assert_allclose(mesh.v, vertices, atol=1e-8)
+    np.testing.assert_allclose(mesh.v, fit.vertices, atol=1e-8)
     np.testing.assert_array_equal(mesh.f, fit.model['f'])
     picture = read_image(fit.folder / 'synthetic_photo_fit.png')
     assert max(picture.shape[0], picture.shape[1] // 2) in (799, 800, 801)
-
-
-def test_the_saved_terms_are_those_of_the_objective_for_the_saved_parameters(fit, fitted_lmks):
-    params, extras = fit.params, fit.extras
-    extent = np.ptp(fit.target, axis=0).max()
-    expected = {'lmk': np.sum((fitted_lmks - fit.target) ** 2) / extent**2, 'shape': 1e-3 * np.sum(params.shape**2),
-                'expr': 1e-3 * np.sum(params.exp**2), 'neck_pose': 100 * np.sum(params.neck**2),
-                'jaw_pose': 1e-3 * np.sum(params.jaw**2), 'eyeballs_pose': 10 * np.sum(params.eyes**2)}
-    for name, value in expected.items():
-        assert extras[f'term_{name}'] == pytest.approx(value, rel=1e-6, abs=1e-12), name
-    assert extras['loss'] == pytest.approx(sum(expected.values()))
-    assert extras['lmk_rms_px'] == pytest.approx(rms_of(fitted_lmks, fit.target))
-    assert {key: extras[f'weight_{key}'] for key in expected} == script.WEIGHTS
-
-
-def test_the_parameters_name_their_model_embedding_and_camera(fit):
-    flags = embedded()
-    assert (fit.extras['model_name'], fit.extras['model_sha256']) == model_identity(flags['model_fname'])
-    assert (fit.extras['embedding_name'], fit.extras['embedding_sha256']) == model_identity(flags['flame_lmk_path'])
+    check_identity(fit.extras, MODEL, EMBEDDING)
     assert fit.extras['image_height'] == fit.height and 'scale * X' in fit.extras['camera']
 
 
-def test_the_landmarks_meet_and_their_mean_distance_vanishes_as_translation_takes_part(fit, fitted_lmks):
-    extent = np.ptp(fit.target, axis=0).max()
-    assert rms_of(fitted_lmks, fit.target) < 0.015 * extent
-    assert np.linalg.norm(np.mean(fitted_lmks - fit.target, axis=0)) < 1e-3 * extent
+def test_the_saved_terms_are_those_of_the_objective_for_the_saved_parameters(fit):
+    extent = np.ptp(TARGET, axis=0).max()
+    check_terms(fit, {'lmk': np.sum((fit.lmks - TARGET) ** 2) / extent**2, **priors(fit.params)}, script.WEIGHTS)
+    assert fit.extras['lmk_rms_px'] == pytest.approx(rms_of(fit.lmks, TARGET))
+
+
+def test_the_landmarks_meet_and_their_mean_distance_vanishes_as_translation_takes_part(fit):
+    extent = np.ptp(TARGET, axis=0).max()
+    assert rms_of(fit.lmks, TARGET) < 0.015 * extent
+    assert np.linalg.norm(np.mean(fit.lmks - TARGET, axis=0)) < 1e-3 * extent
     assert fit.params.trans[0, 2] == 0
 
 
 def test_it_prints_every_term_and_the_distance(fit):
-    for name in (*script.WEIGHTS, 'sum'):
-        assert f'\n{name} ' in fit.printed
-    assert f'{fit.extras["lmk_rms_px"]:.3f} px' in fit.printed and f'{fit.extras["loss"]:.6f}' in fit.printed
+    check_printed(fit.printed, fit.extras, script.WEIGHTS, 'px')
 
 
-def test_the_minimum_does_not_depend_on_where_and_how_large_the_face_is_in_the_photo(fit):
-    moved = fit.target * 0.04 + [1900, 120]
-    kept = moved.copy()
-    params, scale, before, after = script.fit_lmk2d(moved, 4000, fit.model, *fit.embedding, script.WEIGHTS)
-    np.testing.assert_array_equal(moved, kept)
-    assert sum(after.values()) == pytest.approx(fit.extras['loss'], rel=0.03)
-    assert scale == pytest.approx(0.04 * fit.extras['scale'], rel=0.03)
-    np.testing.assert_allclose(params.rot, fit.params.rot, atol=0.05)
-    assert before['shape'] == 0 and sum(before.values()) > sum(after.values())
+def test_sample_flame_makes_the_mesh_of_the_parameters(fit, run_here, tmp_path):
+    done = run_here('sample_FLAME.py', '--params', fit.folder / 'synthetic_photo_params.npz', '--model_fname', MODEL,
+                    '--format', 'obj', '--out_path', tmp_path, '--visualize', 'False')
+    assert done.returncode == 0, done.stderr
+    again, first = (Mesh(filename=str(folder / 'synthetic_photo.obj')) for folder in (tmp_path, fit.folder))
+    np.testing.assert_array_equal(again.v, first.v)
 
 
-def test_a_weight_without_which_a_term_stands_is_missed(fit):
-    weights = {name: weight for name, weight in script.WEIGHTS.items() if name != 'jaw_pose'}
-    with pytest.raises(KeyError, match='jaw_pose'):
-        script.fit_lmk2d(fit.target, fit.height, fit.model, *fit.embedding, weights)
+def test_the_minimum_is_the_same_wherever_and_however_large_the_face_is_and_broken_photos_stop_nothing(
+        fit, run, tmp_path):
+    folder, picture = tmp_path / 'photos', read_image(PHOTO)
+    large = np.zeros((picture.shape[0] + 300, picture.shape[1] + 900, 3), np.uint8)
+    save_photo(folder, 'moved', TARGET + [900, 120], large)
+    save_photo(folder, 'small', TARGET * 0.25, picture[::4, ::4])
+    save_photo(folder, 'upside_down', np.array(picture.shape[1::-1]) - TARGET, picture[::-1, ::-1])
+    write_image(folder / 'alone.png', picture)
+    (folder / 'broken.png').write_bytes(b'no picture')
+    np.save(folder / 'broken_lmks.npy', TARGET)
+    done = run('--target_img_path', folder, '--target_lmk_path', folder, code=1)
+    rows = summary(run.out)
+    assert f'2 of 5 targets failed: see {run.out}/summary.csv' in done.stderr
+    assert 'no landmarks of that name' in rows['alone']['status'] and 'not a picture' in rows['broken']['status']
+    for name, scale in (('moved', 1.0), ('small', 0.25), ('upside_down', 1.0)):
+        found = result(run.out, name, MODEL)
+        assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-5), name
+        assert found.extras['scale'] == pytest.approx(scale * fit.extras['scale'], rel=1e-3)
+        turn = [0, 0, np.pi if name == 'upside_down' else 0]
+        expected = Rotation.from_rotvec(turn) * Rotation.from_rotvec(fit.params.rot[0])
+        assert (expected.inv() * Rotation.from_rotvec(found.params.rot[0])).magnitude() < 1e-3
+        assert float(rows[name]['lmk_rms_px']) == pytest.approx(scale * fit.extras['lmk_rms_px'], rel=1e-3)
+        assert not (run.out / f'{name}.mtl').exists()                           # --texture False
 
 
-def test_bad_input_gets_one_line_and_exit_code_2_and_nothing_is_written(fit, tmp_path):
-    upside = str(tmp_path / 'y_up.npy')
-    np.save(upside, fit.target * [1, -1] + [0, fit.height])
-    flags = {**embedded(), 'target_lmk_path': upside, 'out_path': str(tmp_path / 'results')}
-    command = [sys.executable, os.path.join(ROOT, 'fit_2D_landmarks.py')]
-    done = subprocess.run(command + [text for name, path in flags.items() for text in (f'--{name}', path)],
-                          capture_output=True, text=True)
-    lines = [line for line in done.stderr.splitlines() if line.startswith('fit_2D_landmarks.py:')]
-    assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert len(lines) == 1 and upside in lines[0] and 'y points up' in lines[0]
-    assert not os.path.exists(flags['out_path'])
+def test_a_fit_that_starts_at_its_result_stays_there(fit, run):
+    run('--init', fit.folder / 'synthetic_photo_params.npz')
+    found = result(run.out, 'synthetic_photo', MODEL)
+    assert found.extras['iterations'] <= 3 < fit.extras['iterations']
+    assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-6)
 
 
-def test_files_that_do_not_go_together_are_refused(tmp_path):
-    flags = embedded()
-    photo = {'target_img_path': flags['target_img_path'], 'target_lmk_path': flags['target_lmk_path']}
-    for name in photo:
-        with pytest.raises(InputError, match='go together'):
-            script.main(arguments(tmp_path, **{**flags, name: None}))
-    with pytest.raises(InputError, match='absent.png: no such file'):
-        script.main(arguments(tmp_path, **{**flags, 'target_img_path': 'absent.png'}))
-    with pytest.raises(InputError, match='not a picture'):
-        script.main(arguments(tmp_path, **{**flags, 'target_img_path': flags['target_lmk_path']}))
-    small = str(tmp_path / 'small.png')
-    write_image(small, np.zeros((100, 100, 3), np.uint8))
-    with pytest.raises(InputError, match='51 of 51 points lie outside the picture of 100 x 100'):
-        script.main(arguments(tmp_path, **{**flags, 'target_img_path': small}))
-    assert os.listdir(tmp_path) == ['small.png']
+def test_scipys_optimiser_minimises_the_same_terms_and_finds_nothing_lower(fit, run):
+    run('--optimizer', 'L-BFGS-B', '--init', fit.folder / 'synthetic_photo_params.npz')
+    found = result(run.out, 'synthetic_photo', MODEL)
+    assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-6)
+    assert found.extras['status'] != fit.extras['status']                       # it is SciPy's
+
+
+def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
+    folder, count, random = tmp_path / 'photos', 4, np.random.RandomState(0)
+    for i in range(count):
+        save_photo(folder, f'frame_{i}', TARGET + random.randn(51, 2))
+    flags = ('--target_img_path', folder, '--target_lmk_path', folder, '--batch_size', 1)
+    kill_after(NAME, 1, run.out, '--model_fname', MODEL, '--texture', 'False', '--out_path', run.out, *flags)
+    whole = {path: path.stat().st_mtime_ns for path in run.out.glob('*_params.npz')}
+    assert 1 <= len(whole) < count
+    run(*flags, '--resume')
+    assert {path: path.stat().st_mtime_ns for path in whole} == whole
+    rows = summary(run.out)
+    assert list(rows) == [f'frame_{i}' for i in range(count)]
+    for name in rows:
+        assert float(rows[name]['term_lmk']) == result(run.out, name, MODEL).extras['term_lmk']
+        assert all((run.out / f'{name}{end}').exists() for end in ('.obj', '_scale.npy', '_fit.png'))
+
+
+def test_bad_input_gets_one_line_and_nothing_is_written(fit, run, tmp_path):
+    np.save(tmp_path / 'y_up.npy', TARGET * [1, -1] + [0, fit.height])
+    write_image(tmp_path / 'small.png', np.zeros((100, 100, 3), np.uint8))
+    photo, lmks = ('--target_img_path', PHOTO), ('--target_lmk_path', LMKS)
+    for flags, reason in (
+            ((*photo, '--target_lmk_path', tmp_path / 'y_up.npy'), 'y points up'), (photo, 'go together'),
+            (lmks, 'go together'), ((*lmks, '--target_img_path', 'absent.png'), 'absent.png: no such file'),
+            ((*lmks, '--target_img_path', LMKS), 'not a picture'),
+            ((*lmks, '--target_img_path', tmp_path / 'small.png'), '51 of 51 points lie outside the picture of 100'),
+            (('--init', synthetic_path('landmarks_3d')), 'expected parameters')):
+        done = run(*flags, code=2)
+        lines = [line for line in done.stderr.splitlines() if line.startswith(f'{NAME}: ')]
+        assert len(lines) == 1 and reason in lines[0] and 'Traceback' not in done.stderr, flags
+        assert not run.out.exists()
 
 
 def test_without_a_named_photo_flames_example_is_taken_where_it_is_there_else_the_embedded_one(
         tmp_path, monkeypatch, capsys):
-    demo = [synthetic_path('photo'), synthetic_path('photo_landmarks')]
+    def photo_of(img, lmks):
+        return [Photo(os.path.splitext(os.path.basename(img))[0], img, None, Target(
+            os.path.splitext(os.path.basename(lmks))[0], lmks))], []
+    demo = photo_of(PHOTO, LMKS)
     monkeypatch.setattr(script, 'ROOT', str(tmp_path))
-    assert list(script.find_photo(None, None, 'synthetic_generic.pkl')) == demo
+    assert script.find_photos(None, None, 'synthetic_generic.pkl') == demo
     assert capsys.readouterr().out == ''
-    assert list(script.find_photo(None, None, 'generic_model.pkl')) == demo
+    assert script.find_photos(None, None, 'generic_model.pkl') == demo
     assert "embedded head's photo" in capsys.readouterr().out
     example = [str(tmp_path / 'data' / name) for name in ('imgHQ00088.jpeg', 'imgHQ00088_lmks.npy')]
     os.mkdir(tmp_path / 'data')
     for path in example:
         open(path, 'w').close()
-    assert list(script.find_photo(None, None, 'generic_model.pkl')) == example
-    assert list(script.find_photo(None, None, 'synthetic_generic.pkl')) == demo
-    assert list(script.find_photo(*demo, 'generic_model.pkl')) == demo
+    assert script.find_photos(None, None, 'generic_model.pkl') == photo_of(*example)
+    assert script.find_photos(None, None, 'synthetic_generic.pkl') == demo
+    assert script.find_photos([PHOTO], [LMKS], 'generic_model.pkl') == demo
 
+
+# ----------------------------------------------------------------------------------------------------------- real FLAME
 
 @pytest.fixture(scope='module')
-def flame(shared, tmp_path_factory):
-    """FLAME as its download has it, with RingNet's landmarks and a real photo."""
-    path = str(tmp_path_factory.mktemp('models') / 'generic_model.pkl')
-    subprocess.run([sys.executable, os.path.join(shared, 'tools', 'make_flame_pkl.py'), path], check=True)
-    return {'model_fname': path, 'flame_lmk_path': os.path.join(shared, 'landmarks', 'flame_static_embedding.pkl'),
-            'target_img_path': os.path.join(shared, 'photo', 'astronaut.png'),
-            'target_lmk_path': os.path.join(shared, 'photo', 'astronaut_lmks51.npy')}
+def flame(shared, flame_pkl):
+    """FLAME as its download has it, with RingNet's landmarks and a real photo, as flags."""
+    return SimpleNamespace(
+        model=('--model_fname', flame_pkl),
+        embedding=('--flame_lmk_path', os.path.join(shared, 'landmarks', 'flame_static_embedding.pkl')),
+        photo=('--target_img_path', os.path.join(shared, 'photo', 'astronaut.png'),
+               '--target_lmk_path', os.path.join(shared, 'photo', 'astronaut_lmks51.npy')))
 
 
-def test_a_real_face_is_fitted_at_least_as_well_as_by_the_original(flame, tmp_path):
-    script.main(arguments(tmp_path, **flame))
-    params, extras = load_params(tmp_path / 'astronaut_params.npz')
-    assert extras['lmk_rms_px'] <= 1.90 and extras['loss'] <= 0.04538
-    assert extras['loss'] == pytest.approx(0.04399, abs=2e-4)       # the minimum: 0.043986
-    model, embedding = load_model(flame['model_fname']), load_embedding(flame['flame_lmk_path'])
-    vertices = SMPL(model)(params.trans, params.beta, params.theta).numpy()[0]
-    lmks = project(get_model_lmks(vertices, model['f'], *embedding), extras['scale'], 512)
-    assert rms_of(lmks, np.load(flame['target_lmk_path'])) == pytest.approx(extras['lmk_rms_px'])
+def test_a_real_face_is_fitted_at_least_as_well_as_by_the_original(flame, run):
+    run(*flame.model, *flame.embedding, *flame.photo)
+    found = result(run.out, 'astronaut', flame.model[1])
+    assert found.extras['lmk_rms_px'] <= 1.862 and found.extras['loss'] <= 0.04537
+    lmks = lmks_of(found, load_model(flame.model[1]), load_embedding(flame.embedding[1]), 512)
+    assert rms_of(lmks, np.load(flame.photo[3])) == pytest.approx(found.extras['lmk_rms_px'])
 
 
-def test_files_of_flame_and_of_the_embedded_head_are_not_mixed(flame, tmp_path):
-    with pytest.raises(InputError, match='belongs to synthetic_generic.pkl'):
-        script.main(arguments(tmp_path, **{**flame, 'flame_lmk_path': synthetic_path('embedding')}))
-    with pytest.raises(InputError, match='like a face on .*synthetic_generic.pkl'):
-        script.main(arguments(tmp_path, **{**flame, 'model_fname': synthetic_path('model')}))
-    assert not os.listdir(tmp_path)
+def test_files_of_flame_and_of_the_embedded_head_are_not_mixed(flame, run):
+    for flags, reason in ((flame.model + ('--flame_lmk_path', EMBEDDING), 'belongs to synthetic_generic.pkl'),
+                          (flame.embedding, 'like a face on')):
+        done = run(*flags, *flame.photo, code=2)
+        assert reason in done.stderr and 'Traceback' not in done.stderr
+    assert not run.out.exists()

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NEEDS_TENSORFLOW = {'utils.scipy_optimizer'}
+NEEDS_TENSORFLOW = {'utils.scipy_optimizer', 'utils.least_squares', 'utils.step_equations', 'utils.mesh_equations',
+                    'utils.term_derivatives', 'utils.fit_solver'}
 
 
 def modules(folder):
@@ -64,6 +65,11 @@ def test_the_layer_imports_only_numpy_scipy_sparse_tensorflow_and_itself():
 def test_utils_import_nothing_of_the_layer_but_the_reader(module):
     of_layer = {name for name in imported(module) if name.split('.')[0] == 'tf_smpl'}
     assert all(name.startswith('tf_smpl.load_model') for name in of_layer), of_layer
+
+
+@pytest.mark.parametrize('script', scripts())
+def test_scripts_do_not_import_each_other(script):
+    assert not set(imported(script)) & set(scripts())
 
 
 def test_the_layer_can_be_copied_alone(tmp_path):

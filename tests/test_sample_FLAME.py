@@ -1,5 +1,7 @@
 """Random heads: the same draws in the same order as ever, all written that is needed to have them again."""
+import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -13,7 +15,7 @@ from sample_FLAME import STD, draw_params, evaluate, main
 from tests.glb_reader import read_glb, shown_vertices
 from tf_smpl.batch_smpl import SMPL
 from utils.files import InputError, read_image
-from utils.flame_params import load_params, model_identity
+from utils.flame_params import load_params, model_identity, save_params, take, zero_params
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
 
@@ -27,8 +29,14 @@ def embedded():
 
 def flags(model_fname, out_path, **changed):
     values = dict(option='sample_FLAME', model_fname=model_fname, num_samples=3, out_path=str(out_path), format='ply',
-                  num_morphs=3, visualize=False, seed=5, rot_std=0.03, pose_std=0.02, shape_std=1.0, exp_std=0.5)
+                  num_morphs=3, visualize=False, seed=5, rot_std=0.03, pose_std=0.02, shape_std=1.0, exp_std=0.5,
+                  export_html=None, params=None, neutral=False, force=False)
     return types.SimpleNamespace(**{**values, **changed})
+
+
+@pytest.fixture
+def no_picture(monkeypatch):
+    monkeypatch.setattr(sample_FLAME, 'render_heads', lambda *_: np.zeros((1, 1, 3), np.uint8))
 
 
 def run(*arguments, folder=ROOT):
@@ -80,7 +88,7 @@ def test_fewer_coefficients_leave_the_other_draws_alone():
 
 def test_one_graph_serves_all_heads(embedded, monkeypatch):
     graphs, graph_class = [], tf.Graph
-    monkeypatch.setattr(sample_FLAME.tf, 'Graph', lambda: graphs.append(graph_class()) or graphs[-1])
+    monkeypatch.setattr(tf, 'Graph', lambda: graphs.append(graph_class()) or graphs[-1])
     before = tf.get_default_graph()
     heads = evaluate(SMPL(embedded), draw_params('sample_FLAME', 4, STD, np.random.RandomState(0)))
     next(heads)
@@ -119,16 +127,40 @@ def test_the_picture_shows_every_head(embedded, tmp_path):
     assert os.path.isfile(tmp_path / 'VOCA_template_07.ply')
 
 
-def test_the_picture_is_opened_only_when_asked_for(embedded, tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(sample_FLAME, 'open_picture', opened.append)
-    main(flags(embedded, tmp_path, num_samples=1))
-    assert opened == []
-    main(flags(embedded, tmp_path, num_samples=1, visualize=True))
-    assert opened == [str(tmp_path / 'samples.png')]
+def test_what_is_not_chosen_is_not_written(embedded, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: asked.append((mode, labels)) or [
+        head for head in heads if head[0] == 1])
+    main(flags(embedded, tmp_path, visualize='window'))
+    assert sorted(os.listdir(tmp_path)) == ['FLAME_sample_02.ply', 'FLAME_sample_02_params.npz', 'samples.png']
+    assert asked == [('window', [f'FLAME_sample_0{i}' for i in (1, 2, 3)])]
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: [])
+    main(flags(embedded, tmp_path / 'none'))
+    assert not (tmp_path / 'none').exists() and 'Nothing was saved' in capsys.readouterr().out
 
 
-def test_obj_and_glb_hold_the_same_heads(embedded, tmp_path):
+def test_a_page_has_the_heads_that_were_saved(embedded, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: list(heads)[1:])
+    main(flags(embedded, tmp_path, export_html=str(tmp_path / 'page.html')))
+    page = (tmp_path / 'page.html').read_text()
+    assert re.findall(r'"name": "(FLAME_sample_\d+)"', page) == ['FLAME_sample_02', 'FLAME_sample_03']
+    params, _ = load_params(str(tmp_path / 'FLAME_sample_03_params.npz'))
+    theta = re.findall(r'"theta": (\[.*?\])', page)[1]
+    assert np.array_equal(json.loads(theta), params.theta[0])
+
+
+def test_saved_heads_are_shown_without_asking(embedded, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(sample_FLAME, 'show_results', lambda mode, rows, *others: shown.append((mode, rows)))
+    main(flags(embedded, tmp_path, num_samples=1, visualize=False))
+    saved = str(tmp_path / 'FLAME_sample_01_params.npz')
+    main(flags(embedded, tmp_path / 'again', params=saved, visualize='window'))
+    (mode, [[[mesh]]]), = shown
+    assert mode == 'window' and 'FLAME_sample_01.ply' in os.listdir(tmp_path / 'again')
+    assert np.array_equal(mesh.v.astype(np.float32), Mesh(filename=str(tmp_path / 'again' / 'FLAME_sample_01.ply')).v)
+
+
+def test_obj_and_glb_hold_the_same_heads(embedded, tmp_path, no_picture):
     for kind in ('ply', 'obj', 'glb'):
         main(flags(embedded, tmp_path / kind, num_samples=2, format=kind))
         assert f'FLAME_sample_02.{kind}' in os.listdir(tmp_path / kind) and len(os.listdir(tmp_path / kind)) == 5
@@ -140,7 +172,7 @@ def test_obj_and_glb_hold_the_same_heads(embedded, tmp_path):
         f'{kind}_{i:02d}' for kind in ('shape', 'exp') for i in range(3)]
 
 
-def test_a_seed_repeats_and_no_seed_varies_and_is_told(embedded, tmp_path, capsys):
+def test_a_seed_repeats_and_no_seed_varies_and_is_told(embedded, tmp_path, capsys, no_picture):
     random_state = np.random.get_state()[1].copy()          # noqa: NPY002
     for folder, seed in (('a', 9), ('b', 9), ('c', None), ('d', None)):
         main(flags(embedded, tmp_path / folder, num_samples=1, seed=seed))
@@ -152,7 +184,7 @@ def test_a_seed_repeats_and_no_seed_varies_and_is_told(embedded, tmp_path, capsy
     assert (tmp_path / 'e' / 'FLAME_sample_01.ply').read_bytes() == d
 
 
-def test_standard_deviations_are_flags(embedded, tmp_path):
+def test_standard_deviations_are_flags(embedded, tmp_path, no_picture):
     zero = dict(rot_std=0.0, pose_std=0.0, shape_std=0.0, exp_std=0.0)
     main(flags(embedded, tmp_path, num_samples=1, **zero))
     still, _ = load_params(str(tmp_path / 'FLAME_sample_01_params.npz'))
@@ -162,7 +194,70 @@ def test_standard_deviations_are_flags(embedded, tmp_path):
     assert 1.2 < params.exp[0, :50].std() < 3 and not params.theta.any() and not params.shape.any()
 
 
+# Heads of saved parameters
+
+def test_saved_parameters_become_the_same_mesh_bit_for_bit(embedded, tmp_path, no_picture):
+    main(flags(embedded, tmp_path, num_samples=1))
+    params_path = tmp_path / 'FLAME_sample_01_params.npz'
+    before = params_path.read_bytes()
+    for folder in (tmp_path / 'again', tmp_path):
+        mesh = (tmp_path / 'FLAME_sample_01.ply').read_bytes()
+        main(flags(embedded, folder, params=str(params_path)))
+        assert (folder / 'FLAME_sample_01.ply').read_bytes() == mesh
+        assert params_path.read_bytes() == before
+    names = ['FLAME_sample_01.ply', 'FLAME_sample_01_params.npz', 'samples.png']
+    assert sorted(os.listdir(tmp_path / 'again')) == names
+
+
+@pytest.mark.parametrize('flame', [False, True])
+def test_a_head_is_the_same_to_the_last_bit_alone_among_others_and_without_a_graph(embedded, flame, request):
+    smpl = SMPL(request.getfixturevalue('flame_pkl') if flame else embedded)
+    params = draw_params('sample_FLAME', 5, {**STD, 'rot': 2.0}, np.random.RandomState(4))
+    together = list(evaluate(smpl, params))
+    for i in (0, 4):
+        one = take(params, i)
+        assert np.array_equal(next(evaluate(smpl, one)), together[i])
+        assert np.array_equal(smpl(one.trans, one.beta, one.theta).numpy()[0], together[i])
+
+
+def test_saved_parameters_become_a_rigged_head(embedded, tmp_path, no_picture):
+    main(flags(embedded, tmp_path, num_samples=1, rot_std=1.0))
+    params_path = str(tmp_path / 'FLAME_sample_01_params.npz')
+    main(flags(embedded, tmp_path, params=params_path, format='glb', num_morphs=2))
+    main(flags(embedded, tmp_path, params=params_path, format='glb', neutral=True))
+    mesh = Mesh(filename=str(tmp_path / 'FLAME_sample_01.ply'))
+    assert np.abs(shown_vertices(*read_glb(tmp_path / 'FLAME_sample_01.glb')) - mesh.v).max() < 1e-6
+    smpl, shape = SMPL(embedded), load_params(params_path)[0].shape
+    expected = smpl(np.zeros((1, 3)), shape, np.zeros((1, 15))).numpy()[0]
+    assert np.abs(shown_vertices(*read_glb(tmp_path / 'FLAME_sample_01_neutral.glb')) - expected).max() < 1e-6
+
+
+def test_neutral_heads_keep_the_identity_alone(embedded, tmp_path, no_picture):
+    params = draw_params('sample_FLAME', 2, STD, np.random.RandomState(4))
+    save_params(str(tmp_path / 'two_params.npz'), params._replace(trans=params.trans + 9), embedded)
+    main(flags(embedded, tmp_path / 'out', params=str(tmp_path / 'two_params.npz'), neutral=True))
+    smpl = SMPL(embedded)
+    for i in range(2):
+        out = str(tmp_path / 'out' / f'two_neutral_000{i + 1}')
+        expected = smpl(np.zeros((1, 3)), params.shape[i:i + 1], np.zeros((1, 15))).numpy()[0]
+        np.testing.assert_allclose(Mesh(filename=out + '.ply').v, expected, atol=1e-7)
+        saved, extras = load_params(out + '_params.npz')
+        assert np.array_equal(saved.shape[0], params.shape[i]) and extras['params_name'] == 'two_params.npz'
+        assert not any(value.any() for name, value in saved._asdict().items() if name != 'shape')
+
+
+def test_parameters_of_another_model_need_force(embedded, flame_pkl, tmp_path, capsys):
+    save_params(str(tmp_path / 'a_params.npz'), zero_params(), flame_pkl)
+    with pytest.raises(InputError, match='parameters of generic_model.pkl.* but the model is synthetic_generic.pkl'):
+        main(flags(embedded, tmp_path / 'out', params=str(tmp_path / 'a_params.npz')))
+    assert not (tmp_path / 'out').exists()
+    main(flags(embedded, tmp_path / 'out', params=str(tmp_path / 'a_params.npz'), force=True))
+    assert 'taken all the same' in capsys.readouterr().out
+    assert load_params(str(tmp_path / 'out' / 'a_params.npz'))[1]['model_name'] == 'synthetic_generic.pkl'
+
+
 @pytest.mark.parametrize('wrong, reason', [
+    (dict(neutral=True), '--neutral and --force go with --params'),
     (dict(num_samples=0), '--num_samples 0'), (dict(seed=-1), '--seed -1'), (dict(seed=2**32), '--seed 4294967296'),
     (dict(exp_std=float('nan')), '--exp_std nan'), (dict(rot_std=-0.1), '--rot_std -0.1'),
     (dict(num_morphs=-1), '--num_morphs -1'), (dict(model_fname='nowhere.pkl'), 'nowhere.pkl: no such file')])
@@ -188,11 +283,10 @@ def test_as_a_user_runs_it_from_elsewhere(tmp_path):
     assert os.listdir(tmp_path / 'a folder') == ['FLAME_samples'] and 'Traceback' not in done.stderr
 
 
-def test_a_missing_model_ends_in_one_line_and_code_2(tmp_path):
-    done = run('--model_fname', 'no where.pkl', '--out_path', str(tmp_path / 'out'))
+def test_a_missing_model_ends_in_one_line_and_code_2(tmp_path, run_here):
+    done = run_here('sample_FLAME.py', '--model_fname', 'no where.pkl', '--out_path', tmp_path / 'out')
     assert done.returncode == 2 and not (tmp_path / 'out').exists()
-    assert done.stdout == '' and done.stderr.splitlines()[-1] == 'sample_FLAME.py: no where.pkl: no such file'
-    assert 'Traceback' not in done.stderr
+    assert done.stdout == '' and done.stderr == 'sample_FLAME.py: no where.pkl: no such file\n'
 
 
 def test_both_options_on_the_full_size_model(shared, flame_pkl, tmp_path):

@@ -1,5 +1,6 @@
 """Random textures: what is drawn, what is written, red stays red; and the fit to a photo."""
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -23,7 +24,7 @@ from utils.synthetic_head.mesh import HeadMesh
 from utils.synthetic_head.portrait import SCALE, draw_portrait
 from utils.synthetic_head.texture import paint_texture, texture_painter
 from utils.synthetic_head.texture_space import random_traits
-from utils.texture_fit import fit_projection
+from utils.texture_fit import TextureFit, fit_projection
 from utils.texture_mapping import find_texture_data, texel_image
 from utils.texture_model import load_texture_space
 
@@ -45,7 +46,7 @@ def layout():
 def flags(out_path, **changed):
     values = dict(model_fname=None, texture_fname=synthetic_path('texture_space'), num_samples=2, seed=5, std=1.0,
                   num_components=None, no_specular=False, out_path=str(out_path), visualize=False, fit=None,
-                  target_mesh=None, target_scale=None, texture_mapping=None)
+                  target_mesh=None, target_scale=None, texture_mapping=None, format='obj')
     return types.SimpleNamespace(**{**values, **changed})
 
 
@@ -124,6 +125,13 @@ def test_everything_is_written_and_belongs_together(tmp_path, capsys, model):
     assert '--seed 5' in capsys.readouterr().out
 
 
+def test_glb_files_carry_the_texture(tmp_path):
+    main(flags(tmp_path, num_samples=1, format='glb'))
+    assert sorted(os.listdir(tmp_path)) == ['tex_sample_01.glb', 'tex_sample_01.png', 'tex_sample_01_params.npz',
+                                            'textures.png']
+    assert (tmp_path / 'tex_sample_01.png').read_bytes() in (tmp_path / 'tex_sample_01.glb').read_bytes()
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_red_cheek_is_red_in_the_texture_and_on_the_head(kind, tmp_path, layout, model):
     template = load_model(model)
@@ -182,13 +190,16 @@ def test_the_sheet_shows_every_texture_on_the_head(layout, model):
         assert 0.2 < drawn.mean() < 0.7 and (tile.argmax(2)[drawn] == channel).mean() > 0.99
 
 
-def test_the_picture_is_opened_only_when_asked_for(tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(sample_texture, 'open_picture', opened.append)
-    main(flags(tmp_path, num_samples=1))
-    assert opened == []
-    main(flags(tmp_path, num_samples=1, visualize=True))
-    assert opened == [str(tmp_path / 'textures.png')]
+def test_textured_heads_are_shown_only_when_asked_for(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(sample_texture, 'show_results', lambda *given: shown.append(given))
+    main(flags(tmp_path, num_samples=2))
+    assert shown == []
+    main(flags(tmp_path, num_samples=2, visualize=True))
+    (mode, [[[first], [second]]], picture, _), = shown
+    assert mode is True and picture == str(tmp_path / 'textures.png')
+    assert [mesh.texture_filepath for mesh in (first, second)] == [
+        str(tmp_path / f'tex_sample_0{i}.png') for i in (1, 2)]
 
 
 def test_a_seed_repeats_and_no_seed_varies_and_is_told(tmp_path, capsys):
@@ -262,6 +273,18 @@ def test_a_fit_writes_texture_albedo_and_coefficients(fitted):
     assert np.abs(read_image(str(fitted / 'tex_fit_synthetic_photo_albedo.png')) - albedo).max() < 0.502
 
 
+def test_a_fit_replaces_neither_its_photo_nor_its_mesh(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample_texture, 'fit_projection', lambda space, projected, mesh, table, count: (
+        TextureFit(np.zeros(count), np.zeros((9, 3)), 0.0), *np.zeros((2, space.size, space.size, 3), np.uint8)))
+    photo, mesh = tmp_path / 'me.png', tmp_path / 'tex_fit_me.obj'
+    for asset, path in (('photo', photo), ('photo_mesh', mesh)):
+        shutil.copy(synthetic_path(asset), path)
+    before = photo.read_bytes(), mesh.read_bytes()
+    main(flags(tmp_path, fit=str(photo), target_mesh=str(mesh), target_scale=synthetic_path('photo_scale')))
+    assert (photo.read_bytes(), mesh.read_bytes()) == before
+    assert {'tex_fit_me_textured.obj', 'tex_fit_me_textured_params.npz'} <= set(os.listdir(tmp_path))
+
+
 def test_the_fit_tells_dark_skin_from_little_light():
     head, space = HeadMesh(), load_texture_space(synthetic_path('texture_space'))
     mesh = Mesh(filename=synthetic_path('photo_mesh'))
@@ -295,11 +318,11 @@ def test_as_a_user_runs_it_from_elsewhere(tmp_path):
     assert os.listdir(tmp_path / 'a folder') == ['texture_samples'] and 'Traceback' not in done.stderr
 
 
-def test_a_wrong_space_ends_in_one_line_and_code_2(tmp_path):
+def test_a_wrong_space_ends_in_one_line_and_code_2(tmp_path, run_here):
     (tmp_path / 'a space.npz').write_bytes(b'nothing')
-    done = run('--texture_fname', str(tmp_path / 'a space.npz'), '--out_path', str(tmp_path / 'out'))
-    assert done.returncode == 2 and not (tmp_path / 'out').exists() and 'Traceback' not in done.stderr
-    assert done.stderr.splitlines()[-1] == f'sample_texture.py: {tmp_path / "a space.npz"}: not a .npz file'
+    done = run_here('sample_texture.py', '--texture_fname', tmp_path / 'a space.npz', '--out_path', tmp_path / 'out')
+    assert done.returncode == 2 and not (tmp_path / 'out').exists()
+    assert done.stderr.rstrip() == f'sample_texture.py: {tmp_path / "a space.npz"}: not a .npz file'
 
 
 def test_on_the_full_size_model_with_a_bfm_space(shared, flame_pkl, tmp_path, layout):

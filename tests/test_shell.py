@@ -21,7 +21,7 @@ case "$1 $2" in
     *version_info*) echo {version} ;;
     *ensurepip,*) exit {no_venv} ;;
     "-c import pip"*) [ -f .venv/pip ] ;;
-    *find_embedding*) exit "${{NO_EMBEDDING:-0}}" ;;
+    *is_embedded*) exit "${{EMBEDDED:-1}}" ;;
     *synthetic_path*) echo "made the head" >>"$CALLS" ;;
     "-c "*) exec '{real}' "$@" ;;
     "-m venv") echo "venv {name}" >>"$CALLS"; mkdir -p .venv/bin; cp "$0" .venv/bin/python; touch .venv/pip ;;
@@ -254,15 +254,20 @@ def test_demo_runs_all_six_scripts(clone):
     assert {call.split()[0] for call in clone.calls('.py')} == set(DEMOS)
 
 
-def test_demo_fits_the_embedded_head_where_flame_has_no_embedding(clone):
+@pytest.mark.parametrize('missing, fits', [
+    ('flame_static_embedding.pkl', ['fit_3D_landmarks.py', 'fit_2D_landmarks.py']),
+    ('registered_mesh.ply', ['fit_3D_mesh.py'])])
+def test_demo_fits_the_embedded_head_where_a_file_of_flames_is_missing(clone, missing, fits):
     clone.python('3.11')
-    clone.add_scripts('sample_FLAME.py', 'fit_2D_landmarks.py')
-    assert 'embedding' not in clone.run('demo.sh').out
+    clone.add_scripts(*DEMOS)
+    (clone.root / 'data').mkdir()
+    for name in {'flame_static_embedding.pkl', 'registered_mesh.ply'} - {missing}:
+        (clone.root / 'data' / name).touch()
+    assert missing not in clone.run('demo.sh').out                          # there is no FLAME
     assert not clone.calls('--model_fname')
-    assert 'flame_static_embedding.pkl' in clone.run('demo.sh', NO_EMBEDDING='1').out
-    call, = clone.calls('--model_fname models/synthetic_generic.pkl')
-    assert call.startswith('fit_2D_landmarks.py')
-    assert clone.calls('made the head')
+    assert f'No data/{missing}: ' in clone.run('demo.sh', EMBEDDED='0').out
+    assert [call.split()[0] for call in clone.calls('--model_fname models/synthetic_generic.pkl')] == fits
+    assert len(clone.calls('made the head')) == 1
 
 
 def test_demo_reports_a_script_that_fails_and_goes_on(clone):

@@ -21,12 +21,14 @@ from utils.synthetic_head.expression_tables import EXPRESSIONS
 from utils.synthetic_head.features import LIP_SLIDE
 from utils.synthetic_head.identity import VARIANTS, variant_offset
 from utils.synthetic_head.landmarks import static_landmarks
+from utils.synthetic_head.measured import LANDMARKS, MESH, measured_vertices, random_head
 from utils.synthetic_head.mesh import LEFT_EYE, RIGHT_EYE, SKIN, HeadMesh
 from utils.synthetic_head.portrait import SCALE, SIZE, portrait_person
 from utils.synthetic_head.posing import posed_vertices
 from utils.synthetic_head.spaces import principal_components
 from utils.synthetic_head.texture import paint_texture
 from utils.synthetic_head.uv import texture_coordinates
+from utils.targets import Target, read_points, read_registered_mesh, unit_scale
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ASK_FOR_MODEL = """
@@ -381,6 +383,44 @@ def test_the_photo_shows_the_face_its_landmarks_say(head, root, model):
     assert brightness(points[19:25].mean(0), 12) < brightness(cheek) and brightness(points[[44, 50]].mean(0)) < 60
     edge = np.concatenate([image[:40].reshape(-1, 3), image[:, :40].reshape(-1, 3)])
     assert edge.std(0).max() < 15 and np.ptp(image[350:400, 300:500], axis=(0, 1)).min() > 100
+
+
+# ---- what the 3D fits are shown on
+
+def test_points_in_space_lie_on_a_random_head_but_for_the_noise(root, model):
+    points = read_points(Target('x', synthetic_path('landmarks_3d', root)))
+    assert unit_scale(points, template_landmarks(root, model), 'auto') == (1, 'm')
+    seed, pose, place, noise = LANDMARKS
+    embedding = np.load(synthetic_path('embedding', root))
+    v = random_head(model, seed, pose, place)
+    exact = np.einsum('lk,lkc->lc', embedding['lmk_b_coords'], v[model['f'][embedding['lmk_face_idx']]])
+    assert (points - exact).std() == pytest.approx(noise, rel=0.2) and np.linalg.norm(points.mean(0)) > 1
+
+
+def test_the_registered_mesh_is_another_such_head_in_the_models_order(root, model):
+    path = synthetic_path('registered_mesh', root)
+    v = read_registered_mesh(Target('x', path), model['f'], len(model['v_template']), 'synthetic_generic.pkl')
+    np.testing.assert_array_equal(Mesh(filename=path).f, model['f'])
+    assert unit_scale(v, model['v_template'], 'auto') == (1, 'm')
+    seed, pose, place, noise = MESH
+    assert (v - random_head(model, seed, pose, place)).std() == pytest.approx(noise, rel=0.05)
+
+
+@pytest.mark.parametrize('pose', [LANDMARKS[1], MESH[1]])
+def test_both_heads_are_turned_and_open_their_mouths(pose):
+    assert np.linalg.norm(pose[:3]) > 0.4 and pose[6] > 0.1 and np.any(pose[9:])
+
+
+def test_they_are_the_same_each_time(root, model):
+    again = measured_vertices(model)
+    np.testing.assert_array_equal(again, measured_vertices(model))
+    np.testing.assert_allclose(Mesh(filename=synthetic_path('registered_mesh', root)).v, again, atol=2e-7)
+
+
+def template_landmarks(root, model):
+    embedding = np.load(synthetic_path('embedding', root))
+    corners = model['v_template'][model['f'][embedding['lmk_face_idx']]]
+    return np.einsum('lk,lkc->lc', embedding['lmk_b_coords'], corners)
 
 
 # ---- files

@@ -97,10 +97,46 @@ def tf_joint_rotations(theta, num_joints):
     return tf.reshape(rotations, tf.concat([[3, 3], tf.shape(vectors)[1:]], 0))
 
 
+def tf_left_jacobians(theta):
+    """How rotations turn with their axis-angle vectors: theta [..., 3] radians -> J [..., 3, 3], dR = [J dtheta]x R.
+
+    J = a I + b [r]x + c r r^T with a = sin|r| / |r|, b = (1 - cos|r|) / |r|^2 and c = (|r| - sin|r|) / |r|^3.
+    """
+    squared = tf.reduce_sum(theta * theta, -1, keepdims=True)
+    a, half = tf_sinc(squared)[..., None], tf_sinc(squared / 4)[..., None]
+    c = _tf_third(squared)[..., None]
+    outer = theta[..., :, None] * theta[..., None, :]
+    skew = tf.reshape(tf.tensordot(theta, tf.constant(GENERATORS.T, theta.dtype), 1), tf.shape(outer))
+    return a * tf.eye(3, dtype=theta.dtype) + half * half / 2 * skew + c * outer
+
+
+def _tf_third(squared):
+    """(x - sin(x)) / x^3 of x = sqrt(squared): a power series near zero, where the difference cancels."""
+    small = squared < SERIES_BELOW
+    inside, outside = (tf.where(chosen, squared, tf.ones_like(squared)) for chosen in (small, ~small))
+    series = tf.math.polyval([tf.constant(-c, squared.dtype) for c in SERIES[:0:-1]], inside)
+    return tf.where(small, series, (1 - tf_sinc(outside)) / outside)
+
+
+def tf_cross(a, b, axis):
+    """Cross products along an axis of three; all others broadcast."""
+    (ax, ay, az), (bx, by, bz) = tf.unstack(a, axis=axis), tf.unstack(b, axis=axis)
+    return tf.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis)
+
+
 def tf_pose_feature(rotations):
     """R - I of all joints but the root: [3, 3, J, N] -> [N, 9 (J - 1)], joint by joint, row-major."""
     feature = tf.transpose(rotations[:, :, 1:], [3, 2, 0, 1]) - tf.eye(3, dtype=rotations.dtype)
     return tf.reshape(feature, [tf.shape(rotations)[3], 9 * (rotations.shape[2] - 1)])
+
+
+def tf_d_pose_feature(rotations, jacobians):
+    """Derivatives [N, 9 (J - 1), 3 J] of the pose feature by theta: local rotations, left Jacobians [N, J, 3, 3]."""
+    num_joints = rotations.shape[1]
+    columns = tf_cross(jacobians[:, 1:, :, None, :], rotations[:, 1:, :, :, None], 2)   # [N, J - 1, 3, 3, 3]
+    blocks = tf.reshape(columns, [-1, num_joints - 1, 9, 1, 3])
+    of_joint = tf.eye(num_joints, dtype=rotations.dtype)[1:, None, :, None]
+    return tf.reshape(blocks * of_joint, [-1, 9 * (num_joints - 1), 3 * num_joints])
 
 
 def tf_products(left, right):
@@ -114,6 +150,14 @@ def joint_levels(parents):
     for joint, parent in enumerate(parents):
         depth.append(0 if joint == 0 else depth[parent] + 1)
     return [[j for j, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
+
+
+def subtrees(parents):
+    """[J, J], 1 where the second joint is the first one or hangs from it."""
+    below = np.eye(len(parents))
+    for joint in range(len(parents) - 1, 0, -1):
+        below[parents[joint]] += below[joint]
+    return below
 
 
 def tf_forward_kinematics(rotations, joints, parents):

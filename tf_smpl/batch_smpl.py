@@ -51,7 +51,7 @@ class SMPL:
         self.size = (len(self.weights), 3)
         self.J_regressor = model['J_regressor'].T.astype(floats)
         self.J_template = (model['J_regressor'] @ template).astype(floats)
-        self.J_shapedirs = _joint_shapedirs(model['J_regressor'], shapedirs).astype(floats)
+        self.J_shapedirs = joint_shapedirs(model['J_regressor'], shapedirs).astype(floats)
         self.J_transformed = None
         self._basis = _planar_basis(template[kept], model['posedirs'][kept], shapedirs[kept], floats)
         self._constants = {}
@@ -151,7 +151,7 @@ def _checked_vertex_ids(vertex_ids, num_vertices):
     return ids
 
 
-def _joint_shapedirs(regressor, shapedirs):
+def joint_shapedirs(regressor, shapedirs):
     """Moves of the joints with the coefficients: regressor [J, V], shapedirs [V, 3, B] -> [B, 3 J]."""
     used = np.flatnonzero(regressor.any(0))
     return np.tensordot(shapedirs[used], regressor[:, used], (0, 1)).transpose(1, 2, 0).reshape(shapedirs.shape[2], -1)

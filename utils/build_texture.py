@@ -1,16 +1,51 @@
-"""From photos and the meshes that were fitted to them to a textured mesh and its files."""
+"""From photos, the meshes that were fitted to them and their scales to a textured mesh and its files."""
 import os
 
 import numpy as np
 
+from tf_smpl.load_model import load_object
+from utils.cli import find_texture_space
 from utils.files import InputError, write_image
+from utils.flame_params import load_params
 from utils.mesh import Mesh
 from utils.project_on_mesh import blend_projections, project_texels
 from utils.render_mesh import render_views
 from utils.texture_fill import add_mirrored, complete, fill_gaps, inpaint
-from utils.texture_mapping import interpolate, sample_texture, texel_image, texel_uv
+from utils.texture_mapping import EMBEDDED_SIZE, interpolate, sample_texture, texel_image, texel_uv
 
 FILLS = ('none', 'mirror', 'inpaint', 'mean', 'space')
+
+
+def scale_beside(mesh_path):
+    """The path of the parameters or the scale that lie beside a fitted mesh."""
+    paths = [os.path.splitext(mesh_path)[0] + end for end in ('_params.npz', '_scale.npy')]
+    for path in paths:
+        if os.path.isfile(path):
+            return path
+    raise InputError(f'{paths[0]} and {paths[1]}: neither is there; name the scale with --target_scale')
+
+
+def load_scale(path, image_height):
+    """Reads the scale in pixels per metre from a fit's parameters (.npz, made on a photo of this height) or .npy."""
+    if path.lower().endswith('.npz'):
+        _, extras = load_params(path)
+        if 'scale' not in extras:
+            raise InputError(f'{path}: no scale; expected the parameters of a fit to a photo')
+        if extras.get('image_height', image_height) != image_height:
+            raise InputError(f'{path}: the fit was made on a photo of height {extras["image_height"]}, this one has '
+                             f'{image_height}')
+        return extras['scale']
+    scale = np.asarray(load_object(path))
+    if scale.dtype.kind not in 'iuf' or scale.size != 1 or not 0 < scale.item() < np.inf:
+        raise InputError(f'{path}: holds {scale.dtype} {list(scale.shape)}, expected one number above 0: the scale in '
+                         'pixels per metre')
+    return float(scale.item())
+
+
+def find_space_of(mesh, texture_fname=None):
+    """Returns the path of the texture space that goes with a mesh, the embedded head's or FLAME's, or the one named."""
+    embedded = (len(mesh.v), len(mesh.f)) == EMBEDDED_SIZE
+    return find_texture_space(texture_fname, 'synthetic_head' if embedded else 'FLAME')
 
 
 def build_texture(images, meshes, scales, table, method='bilinear', visibility='depth', fill='inpaint', space=None):
@@ -42,15 +77,18 @@ def texture_fit(out, source_img, mesh, scale, table, inputs=()):
     return write_textured_mesh(free_name(out, inputs), mesh, table, texture, mask)
 
 
-def write_textured_mesh(out, mesh, table, texture, mask):
-    """Writes out.obj, .mtl and .png, out_mask.png, and out_views.png: the head from five sides."""
+def write_textured_mesh(out, mesh, table, texture, mask, glb=False):
+    """Writes out.obj, .mtl and .png, out_mask.png, out_views.png (the head from five sides), and out.glb if `glb`."""
     textured = Mesh(mesh.v, mesh.f, vt=table['vt'], ft=table['ft'])
     write_image(out + '.png', texture)
     write_image(out + '_mask.png', mask)
     textured.set_texture_image(out + '.png')
     textured.write_obj(out + '.obj')
+    if glb:
+        from utils.glb import write_glb
+        write_glb(out + '.glb', textured)
     write_image(out + '_views.png', render_views(textured, texture))
-    return [out + end for end in ('.obj', '.mtl', '.png', '_mask.png', '_views.png')]
+    return [out + end for end in ('.obj', '.mtl', '.png', '_mask.png', *['.glb'] * glb, '_views.png')]
 
 
 def free_name(out, inputs):

@@ -1,5 +1,6 @@
 """What the scripts share at the command line: flags, which files are used when none is named, errors in one line."""
 import argparse
+import functools
 import os
 import sys
 
@@ -12,7 +13,6 @@ EMBEDDING_NAME = 'flame_static_embedding.pkl'
 TEXTURE_NAMES = ('FLAME_texture.npz', 'albedoModel2020_FLAME_albedoPart.npz', 'FLAME_albedo_from_BFM.npz')
 GET_FLAME = 'FLAME is at https://flame.is.tue.mpg.de: save it as models/generic_model.pkl'
 GET_EMBEDDING = f'{EMBEDDING_NAME} is in https://github.com/TimoBolkart/TF_FLAME: save it into data/'
-
 GET_TEXTURE = f'{TEXTURE_NAMES[0]} is at https://flame.is.tue.mpg.de: save it into data/'
 
 
@@ -33,6 +33,17 @@ def str2bool(text):
     if word in ('no', 'false', 'f', 'n', 'off', '0'):
         return False
     raise argparse.ArgumentTypeError(f'{text!r} is neither true nor false')
+
+
+def visualize(text):
+    """Turns what follows --visualize into True, False, 'window' or 'browser'; the type of an argparse flag."""
+    word = str(text).strip().lower()
+    if word in ('window', 'browser'):
+        return word
+    try:
+        return str2bool(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f'{text!r} is neither true, false, window nor browser') from None
 
 
 def existing_file(path):
@@ -105,6 +116,12 @@ def find_target(target_path, asset):
 def is_embedded(model_path):
     """Tells whether a model's file is the embedded head's."""
     return os.path.basename(model_path).startswith('synthetic_')
+
+
+@functools.cache
+def say_once(text):
+    """Prints a line the first time only, however many files it is true of."""
+    print(text)
 
 
 def run_script(main, args):

@@ -36,6 +36,14 @@ def write_beside(path):
             os.remove(temporary)
 
 
+def numbered_name(start, end):
+    """The first of start_01end, start_02end .. that is not there yet."""
+    number = 1
+    while os.path.exists(path := f'{start}_{number:02d}{end}'):
+        number += 1
+    return path
+
+
 def read_image(path):
     """Reads a picture as BGR uint8 [H, W, 3], upright as its camera says.
 

@@ -2,6 +2,7 @@
 
 N batch, S shape and E expression coefficients (standard deviations); trans in metres, rotations axis-angle in radians.
 """
+import contextlib
 import functools
 import hashlib
 import os
@@ -10,7 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tf_smpl.load_model import load_object
+from utils.cli import is_embedded, say_once
 from utils.files import InputError, write_beside
+from utils.foreign_params import named_blocks
+from utils.synthetic_head.demo import VERSION
 
 WIDTHS = {'trans': 3, 'rot': 3, 'neck': 3, 'jaw': 3, 'eyes': 6}         # shape, exp: as in the model
 
@@ -41,6 +46,46 @@ def zero_params(num_shape=300, num_exp=100, batch=1):
     return FlameParams(*(np.zeros((batch, width)) for width in (*WIDTHS.values(), num_shape, num_exp)))
 
 
+def neutral(params):
+    """The same identity at rest: everything but the shape is zero."""
+    return FlameParams(*map(np.zeros_like, params))._replace(shape=params.shape)
+
+
+def take(params, i):
+    """The i-th of parameters [N, ...], as [1, ...]."""
+    return FlameParams(*(value[i:i + 1] for value in params))
+
+
+def flame_sizes(model_path, smpl):
+    """Returns how many shape and expression coefficients a FLAME model has; smpl: the layer, or load_model's dict.
+
+    Raises InputError where it has not FLAME's 5 joints.
+    """
+    if isinstance(smpl, dict):
+        num_joints, num_betas = smpl['kintree_table'].shape[1], smpl['shapedirs'].shape[2]
+    else:
+        num_joints, num_betas = smpl.num_joints, smpl.num_betas
+    if num_joints != 5:
+        raise InputError(f'{model_path}: {num_joints} joints, expected the 5 of a FLAME model')
+    num_shape = min(300, num_betas)
+    return num_shape, num_betas - num_shape
+
+
+def evaluate(smpl, params):
+    """Yields the vertices [V, 3] of each of the parameters [N, ...], one head at a time through one graph.
+
+    So a head's vertices are the same bit for bit, whatever others are asked for. smpl: the layer.
+    """
+    import tensorflow.compat.v1 as tf
+    with tf.Graph().as_default() as graph:
+        one = FlameParams(*(tf.placeholder(smpl.dtype, [1, value.shape[1]], name)
+                            for name, value in params._asdict().items()))
+        tf_vertices = smpl(one.trans, one.beta, one.theta)
+    with contextlib.closing(tf.Session(graph=graph)) as session:
+        for i in range(len(params.trans)):
+            yield session.run(tf_vertices, dict(zip(one, take(params, i), strict=True)))[0]
+
+
 def tf_params(initial, dtype):
     """Makes one variable per parameter, named like it, that starts at the value in `initial`."""
     import tensorflow.compat.v1 as tf
@@ -55,9 +100,14 @@ def model_identity(path):
 
 
 def save_params(path, params, model_fname, **extras):
-    """Writes parameters (arrays), the name and SHA-256 of their model, and extras (numbers, texts, arrays) as .npz."""
+    """Writes parameters (arrays), the name and SHA-256 of their model, and extras (numbers, texts, arrays) as .npz.
+
+    Of the embedded head the generator's version is kept too, as `model_version`.
+    """
     model_name, model_sha256 = model_identity(model_fname)
     content = {**extras, **params._asdict(), 'model_name': model_name, 'model_sha256': model_sha256}
+    if is_embedded(model_fname):
+        content['model_version'] = VERSION
     content = {key: np.asarray(value) for key, value in content.items()}
     for key, value in content.items():
         if value.dtype.kind not in 'biufU':
@@ -85,13 +135,87 @@ def load_params(path):
             raise InputError(f'{path}: {name} is {found}, expected numbers [{batch}, {width}]')
         if not np.isfinite(value).all():
             raise InputError(f'{path}: {name} has values that are not finite')
-    return params, {key: value.item() if value.ndim == 0 else value for key, value in content.items()}
+    return params, _plain(content)
 
 
-def _read_npz(path):
+def load_extras(path, names):
+    """Reads some of what save_params wrote beside the parameters, at their cost: a dict of those that are there."""
+    return _plain(_read_npz(path, names))
+
+
+def load_init(path, model_fname, num_shape, num_exp, force=False):
+    """Reads parameters to start from or to look at, of the scripts or of other programs: FlameParams, and the rest.
+
+    path: .npz, or a .npy or .pkl of a dict. What is not in it is zero, shape and exp are filled up with zeros to the
+    model's sizes; utils/foreign_params.py lists the names that are known. A file that names another model raises
+    InputError unless `force`; one that names none is taken, and that is said, as is what is left out.
+    """
+    if os.path.splitext(path)[1].lower() in ('.frame', '.pt', '.pth'):
+        raise InputError(f'{path}: a file of PyTorch; save its arrays with numpy.savez, rotations as axis-angle')
+    content = load_object(path)
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: holds a {type(content).__name__}, expected parameters by name')
+    extras = _plain({key: value for key, value in content.items() if key not in FlameParams._fields})
+    check_same_model(path, extras, model_fname, force)
+    blocks, left_out = named_blocks(path, content)
+    if 'model_sha256' not in extras:
+        say_once(f'{path}: names no model, taken to be of {os.path.basename(model_fname)}; found {", ".join(blocks)}'
+                 + (f', left out: {", ".join(left_out)}' if left_out else ''))
+    return _whole(path, blocks, num_shape, num_exp), extras
+
+
+def same_model(extras, model_fname):
+    """Tells whether parameters whose extras name a model are of this one.
+
+    That is so where the files are the same byte for byte; of the embedded head, whose last bits differ from machine to
+    machine, where its generator's version is the same.
+    """
+    if is_embedded(model_fname) and 'model_version' in extras:
+        return (extras['model_name'], extras['model_version']) == (os.path.basename(model_fname), VERSION)
+    return extras.get('model_sha256') == model_identity(model_fname)[1]
+
+
+def check_same_model(path, extras, model_fname, force=False):
+    """Raises InputError where the parameters in a file name another model; with `force` that is only said."""
+    if 'model_sha256' not in extras or same_model(extras, model_fname):
+        return
+    model_name, model_sha256 = model_identity(model_fname)
+    problem = (f'{path}: parameters of {extras.get("model_name")} (SHA-256 {str(extras["model_sha256"])[:12]}..), but '
+               f'the model is {model_name} ({model_sha256[:12]}..)')
+    if not force:
+        raise InputError(f'{problem}; --force takes them all the same')
+    say_once(f'{problem}: taken all the same')
+
+
+def _whole(path, blocks, num_shape, num_exp):
+    """FlameParams [N, ...] of some blocks {name: [N or 1, width]}, the rest zero."""
+    counts = {len(value) for value in blocks.values()} - {1}
+    if len(counts) > 1:
+        found = ', '.join(f'{name} {list(value.shape)}' for name, value in blocks.items())
+        raise InputError(f'{path}: {found}, expected the same number of rows in all')
+    params = zero_params(num_shape, num_exp, next(iter(counts), 1))
+    for name, value in params._asdict().items():
+        found = blocks.get(name, value)
+        width = value.shape[1]
+        if name in WIDTHS and found.shape[1] != width:
+            kind = 'metres' if name == 'trans' else 'axis-angle'
+            raise InputError(f'{path}: {name} is {list(found.shape)}, expected [N, {width}], {kind}')
+        if found[:, width:].any():
+            raise InputError(f'{path}: {name} has {found.shape[1]} coefficients, the model {width}')
+        value[:, :found.shape[1]] = found[:, :width]
+    return params
+
+
+def _plain(content):
+    """Single numbers and texts of a dict of arrays as Python's."""
+    return {key: value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+            for key, value in content.items()}
+
+
+def _read_npz(path, names=None):
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {key: np.asarray(file[key]) for key in file.files}
+            return {key: np.asarray(file[key]) for key in file.files if names is None or key in names}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, MemoryError, zipfile.BadZipFile) as error:
         reason = getattr(error, 'strerror', None) or 'not a .npz file of numbers and texts'
         raise InputError(f'{path}: {reason}') from error

@@ -6,6 +6,7 @@ import numpy as np
 
 from tf_smpl.load_model import load_object
 from utils.camera import fit_affine
+from utils.cli import say_once
 from utils.files import InputError
 from utils.render_mesh import draw_mesh, overlay
 
@@ -17,12 +18,20 @@ TARGET_BGR, FITTED_BGR, BETWEEN_BGR = (40, 40, 255), (255, 160, 0), (255, 255, 2
 def load_image_lmks(path):
     """Reads the 51 points [51, 2] of a picture, float64, and says what is left out.
 
-    The file (.npy, .npz or .pkl) holds [51, 2], or 68 points whose first 17 are the jaw line, or three columns of which
-    the last is something else, and may have a leading 1. Raises InputError for anything else, and for NaN.
+    The file (.npy, .npz or .pkl) holds what as_image_lmks takes.
     """
     lmks = load_object(path)
     if isinstance(lmks, dict) and len(lmks) == 1:
         lmks = next(iter(lmks.values()))
+    return as_image_lmks(path, lmks)
+
+
+def as_image_lmks(path, lmks):
+    """Returns the 51 points [51, 2] of a picture in an array that comes from a file, and says what is left out.
+
+    The array is [51, 2], or 68 points whose first 17 are the jaw line, or three columns of which the last is something
+    else, and may have a leading 1. Raises InputError for anything else, and for NaN.
+    """
     if not isinstance(lmks, np.ndarray) or lmks.dtype.kind not in 'iuf':
         kind = f'an array of {lmks.dtype}' if isinstance(lmks, np.ndarray) else f'a {type(lmks).__name__}'
         raise InputError(f'{path}: {kind}, expected an array [{NUM_LMKS}, 2] of pixels')
@@ -35,14 +44,14 @@ def load_image_lmks(path):
     if not np.isfinite(lmks[:, :2]).all():
         raise InputError(f'{path}: {np.sum(~np.isfinite(lmks[:, :2]).all(axis=1))} points are not finite')
     if lmks.shape[1] == 3:
-        print(f'{path}: three columns, the third is left out')
+        say_once('Three columns: the third is left out')
     if len(lmks) > NUM_LMKS:
-        print(f'{path}: {len(lmks)} points, the first {NUM_JAW} (the jaw line) are left out')
+        say_once(f'{len(lmks)} points: the first {NUM_JAW} (the jaw line) are left out')
     return lmks[-NUM_LMKS:, :2].astype(np.float64)
 
 
 def check_image_lmks(path, lmks, template_lmks, height, width):
-    """Raises InputError where points [51, 2] cannot be pixels of an upright face in a picture, and says what they are.
+    """Raises InputError where points [51, 2] cannot be pixels of a face in a picture, and says what they are.
 
     template_lmks [51, 3]: the same points on the model at rest. A few points outside the picture are only told of.
     """
@@ -126,6 +135,4 @@ def _orientation_problem(linear, height, width):
             return f'y points up, expected pixels from the top left (replace y by {height} - y)'
         return (f'the face is mirrored: x is counted from the right (replace x by {width} - x), or the points run from '
                 "the face's left to its right, expected the brow at the left of the picture first")
-    if xx + yy < 0:
-        return 'the face is upside down: turn the picture and the points upright, x and y counted from the top left'
     return None

@@ -109,16 +109,19 @@ def create_lmk_spheres(lmks, radius, color=(255.0, 0.0, 0.0)):
 
 
 def load_picked_points(filename):
-    """Reads the points [N, 3] that were picked in MeshLab (.pp); x, y and z may come in any order."""
+    """Reads the points [N, 3] that were picked in MeshLab (.pp); x, y and z may come in any order.
+
+    A point that is named there but was not picked (active="0") is a row of NaN.
+    """
     with open(filename, encoding='utf-8', errors='replace') as file:
         tags = re.findall(r'<point\b[^>]*>', file.read())
     if not tags:
         raise InputError(f'{filename}: no <point ...> in it, expected points picked in MeshLab (.pp)')
     points = []
     for number, tag in enumerate(tags, 1):
-        values = dict(re.findall(r'\b([xyz])\s*=\s*["\']([^"\']*)["\']', tag))
+        values = dict(re.findall(r'\b([xyz]|active)\s*=\s*["\']([^"\']*)["\']', tag))
         try:
-            points.append([float(values[axis]) for axis in 'xyz'])
+            points.append([float(values[axis]) if values.get('active') != '0' else np.nan for axis in 'xyz'])
         except (KeyError, ValueError):
             raise InputError(f'{filename}: point {number} lacks a number for x, y or z: {tag[:120]}') from None
     return np.array(points)

@@ -1,4 +1,4 @@
-"""The embedded head's files, made on first use: model, landmarks, texture layout and space, a photo to fit or project.
+"""The embedded head's files, made on first use: model, landmarks, texture layout and space, and what can be fitted.
 
 A small stamp beside each file (.NAME.stamp: generator's version, size, checksum) tells whether it is whole and current.
 """
@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 
+from tf_smpl.load_model import load_model
 from utils.files import write_beside, write_image
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -19,6 +20,8 @@ FILES = {
     'embedding': 'data/synthetic_static_embedding.npz',
     'photo': 'data/synthetic_photo.png',
     'photo_landmarks': 'data/synthetic_photo_lmks.npy',
+    'landmarks_3d': 'data/synthetic_landmark_3d.npy',
+    'registered_mesh': 'data/synthetic_registered_mesh.ply',
     'texture_space': 'data/synthetic_texture_space.npz',
     'photo_mesh': 'data/synthetic_photo.obj',
     'photo_scale': 'data/synthetic_photo_scale.npy',
@@ -118,7 +121,6 @@ def make_photo_files(root, name='photo'):
     """Writes a portrait and the true positions of its landmarks in pixels: 51 on `photo`, 68 on the others, whose jaw
     line is that of the head's turn.
     """
-    from tf_smpl.load_model import load_model
     from utils.synthetic_head.contour import landmarks_68
     from utils.synthetic_head.landmarks import static_landmarks
     from utils.synthetic_head.mesh import HeadMesh
@@ -134,6 +136,27 @@ def make_photo_files(root, name='photo'):
         write_stamp(path)
 
 
+def make_landmarks_3d_file(root):
+    """Writes the 51 landmarks of a measured head, in metres."""
+    from utils.synthetic_head.landmarks import static_landmarks
+    from utils.synthetic_head.measured import measured_landmarks
+    from utils.synthetic_head.mesh import HeadMesh
+    path, head = os.path.join(root, FILES['landmarks_3d']), HeadMesh()
+    landmarks = measured_landmarks(load_model(synthetic_path('model', root)), *static_landmarks(head))
+    with write_beside(path) as temporary:
+        np.save(temporary, landmarks)
+    write_stamp(path)
+
+
+def make_registered_mesh_file(root):
+    """Writes the mesh of a measured head in the model's topology."""
+    from utils.mesh import Mesh
+    from utils.synthetic_head.measured import measured_vertices
+    path, model = os.path.join(root, FILES['registered_mesh']), load_model(synthetic_path('model', root))
+    Mesh(measured_vertices(model), model['f']).write_ply(path)
+    write_stamp(path)
+
+
 def make_texture_space_file(root, asset='texture_space', variant='generic'):
     """Writes a texture space: a .npz with the keys of MPI's."""
     from utils.synthetic_head.mesh import HeadMesh
@@ -144,9 +167,8 @@ def make_texture_space_file(root, asset='texture_space', variant='generic'):
     write_stamp(path)
 
 
-def make_registered_files(root):
+def make_photo_mesh_files(root):
     """Writes the head in the portrait as a mesh in metres and its scale in pixels per metre, as a perfect fit would."""
-    from tf_smpl.load_model import load_model
     from utils.mesh import Mesh
     from utils.synthetic_head.portrait import SCALE, portrait_vertices
     model = load_model(synthetic_path('model', root))
@@ -181,7 +203,6 @@ def make_masks_file(root):
 
 def make_talking_file(root):
     """Writes a head that speaks: float32 vertices of every frame, in metres."""
-    from tf_smpl.load_model import load_model
     from utils.synthetic_head.recordings import talking_vertices
     path, model = os.path.join(root, FILES['talking']), load_model(synthetic_path('model', root))
     with write_beside(path) as temporary:
@@ -191,7 +212,6 @@ def make_talking_file(root):
 
 def make_scan_files(root):
     """Writes a scan of one view, in metres, and the 51 landmarks on it, as an array and as MeshLab keeps them."""
-    from tf_smpl.load_model import load_model
     from utils.mesh import Mesh
     from utils.synthetic_head.landmarks import static_landmarks
     from utils.synthetic_head.mesh import HeadMesh
@@ -212,7 +232,8 @@ def make_scan_files(root):
 
 MAKERS = {
     'model': make_model_file, 'embedding': make_embedding_files, 'photo': make_photo_files,
-    'photo_landmarks': make_photo_files, 'photo_mesh': make_registered_files, 'photo_scale': make_registered_files,
+    'photo_landmarks': make_photo_files, 'photo_mesh': make_photo_mesh_files, 'photo_scale': make_photo_mesh_files,
+    'landmarks_3d': make_landmarks_3d_file, 'registered_mesh': make_registered_mesh_file,
     'uv': make_uv_file, 'texture_space': make_texture_space_file, 'embedding_68': make_embedding_files,
     'dynamic_embedding': make_embedding_files, 'masks': make_masks_file, 'talking': make_talking_file,
     'scan': make_scan_files, 'scan_landmarks': make_scan_files, 'scan_picked_points': make_scan_files,

@@ -1,0 +1,165 @@
+"""The page with sliders that drive the layer: who may look, what comes back, what is saved, and how it ends."""
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.parse
+
+import numpy as np
+import pytest
+
+import sample_FLAME
+from tests.chromium import chromium
+from tests.test_export_html import layer, some_head, vertices
+from tests.test_sample_FLAME import flags
+from tf_smpl.batch_smpl import SMPL
+from tf_smpl.load_model import load_model
+from utils.browser import NUM_SLIDERS, Explorer, make_server
+from utils.export_html import find_look
+from utils.files import InputError
+from utils.flame_params import load_params, model_identity
+from utils.mesh import Mesh
+from utils.synthetic_head.demo import synthetic_path
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture(scope='module')
+def model():
+    return load_model(synthetic_path('model'))
+
+
+@pytest.fixture(scope='module')
+def served(model, tmp_path_factory):
+    """A server of two heads: itself, the heads, and the folder in which it saves."""
+    path, out = synthetic_path('model'), tmp_path_factory.mktemp('saved')
+    heads = {'one': some_head(model, 0), 'two': some_head(model, 1)}
+    photo = np.full((30, 40, 3), 99, np.uint8)
+    look = find_look(path, model)
+    server = make_server(Explorer(SMPL(model), model, path, heads, str(out), 'Two heads', look, photo))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server, list(heads.values()), out
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(server, path, content=None, **headers):
+    """Status and content of an answer; a path without / is below the token."""
+    address = urllib.parse.urlsplit(server.address)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+    connection.request('GET' if content is None else 'POST', path if path[:1] == '/' else address.path + path, content,
+                       headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def wanted(head=0, **changed):
+    return json.dumps({'head': head, 'theta': [0.1] * 15, 'coefficients': [0.5] * 2 * NUM_SLIDERS, **changed})
+
+
+def test_a_slider_goes_through_the_layer_and_what_is_saved_reads_back(served, model, tmp_path):
+    server, (head, other), out = served
+    with chromium(tmp_path) as page:
+        page.open(server.address)
+        page.wait('vertices !== null && element("textured").checked && element("photo").naturalWidth === 40')
+        assert np.abs(vertices(page) - layer(model, head)).max() < 1e-6
+        page.run('choose(1)')
+        for number, value in ((2, -2.5), (NUM_SLIDERS + 1, 1.5), (2 * NUM_SLIDERS + 3, 20)):
+            page.slide(number, value)
+        page.wait('!waiting && wish === null')
+        expected = other._replace(shape=other.shape.copy(), exp=other.exp.copy(), jaw=other.jaw.copy())
+        expected.shape[0, 2], expected.exp[0, 1], expected.jaw[0, 0] = -2.5, 1.5, np.radians(20)
+        moved = vertices(page)
+        assert np.abs(moved - layer(model, expected)).max() < 1e-6
+        for what in ('params', 'mesh', 'params'):
+            page.run('say("")')
+            page.run(f'element("save_{what}").click()')
+            page.wait('element("said").textContent.startsWith("Written")')
+        assert page.errors == []
+    assert sorted(os.listdir(out)) == ['two_edited_01.ply', 'two_edited_01_params.npz', 'two_edited_02_params.npz']
+    params, extras = load_params(str(out / 'two_edited_01_params.npz'))
+    assert all(np.allclose(a, b, rtol=0, atol=1e-12) for a, b in zip(params, expected, strict=True))
+    assert extras['model_name'] == model_identity(synthetic_path('model'))[0]
+    mesh = Mesh(filename=str(out / 'two_edited_01.ply'))
+    assert np.abs(mesh.v - moved).max() < 1e-6 and np.array_equal(mesh.f, model['f'])
+
+
+def test_only_who_knows_the_token_is_answered(served):
+    server, _, out = served
+    before = os.listdir(out)
+    assert server.server_address[0] == '127.0.0.1' and len(urllib.parse.urlsplit(server.address).path) >= 22
+    assert ask(server, '')[0] == 200 and ask(server, 'vertices', wanted())[0] == 200
+    for path in ('/', '/favicon.ico', '/' + 'A' * 22 + '/', '/..', '/%2e%2e/etc/passwd'):
+        assert ask(server, path) == (404, b'not found')
+    for path in ('/vertices', '/' + 'A' * 22 + '/save', '/' + 'A' * 22 + '/vertices'):
+        assert ask(server, path, wanted(what='mesh')) == (404, b'not found')
+    assert ask(server, 'other', wanted()) == (404, b'not found') and os.listdir(out) == before
+
+
+@pytest.mark.parametrize('content', [
+    'no JSON', '[]', '{}', '"text"', wanted(head=2), wanted(head='one'), wanted(theta=[0] * 14),
+    wanted(theta=['x'] * 15), wanted(coefficients=[1]), wanted(theta=[float('nan')] * 15), wanted(coefficients=None)])
+def test_requests_that_make_no_sense_are_refused_and_the_server_goes_on(served, content):
+    server, _, out = served
+    before = os.listdir(out)
+    for what in ('vertices', 'save'):
+        status, reason = ask(server, what, content)
+        assert status == 400 and b'\n' not in reason
+    assert ask(server, 'vertices', 'x' * 10, **{'Content-Length': str(10**9)})[0] == 400
+    assert os.listdir(out) == before and ask(server, 'vertices', wanted())[0] == 200
+
+
+def test_the_page_says_when_the_program_has_ended(model, tmp_path):
+    heads = {'one': some_head(model, 0)}
+    server = make_server(Explorer(SMPL(model), model, synthetic_path('model'), heads, str(tmp_path), 'Head'))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with chromium(tmp_path / 'profile') as page:
+        page.open(server.address)
+        page.wait('vertices !== null')
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        page.run('fetch = () => Promise.reject(new Error("refused"))')          # of a connection that is kept alive too
+        page.slide(0, 1)
+        page.wait('element("said").textContent.includes("has ended")')
+
+
+@pytest.mark.parametrize('host, port', [('127.0.0.1', 99999), ('no.such.host.invalid', 0), ('127.0.0.1', -1)])
+def test_hosts_and_ports_that_do_not_do_are_named(host, port):
+    with pytest.raises(InputError, match=f'--host {host} --port {port}: '):
+        make_server(None, host, port)
+
+
+def test_a_port_in_use_is_named(served):
+    with pytest.raises(InputError, match='in use'):
+        make_server(None, '127.0.0.1', served[0].server_address[1])
+
+
+def test_ctrl_c_ends_quietly():
+    code = 'import types; from utils.browser import serve; serve(types.SimpleNamespace(page=b"page"))'
+    with subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        assert process.stdout.readline().startswith('Open http://127.0.0.1:')
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 0 and error == ''
+
+
+def test_sample_flame_explores_what_it_saved(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sample_FLAME, 'serve', lambda *given: asked.append(given))
+    out = tmp_path / 'out'
+    sample_FLAME.main(flags(synthetic_path('model'), out, num_samples=2, visualize='browser', host='127.0.0.1', port=7))
+    assert len(os.listdir(out)) == 5
+    sample_FLAME.main(flags(synthetic_path('model'), tmp_path / 'again', visualize='browser', host='::1', port=8,
+                            params=str(out / 'FLAME_sample_02_params.npz')))
+    (first, *place), (second, *other_place) = asked
+    assert place == ['127.0.0.1', 7] and other_place == ['::1', 8]
+    assert first.names == ['FLAME_sample_01', 'FLAME_sample_02'] and second.names == ['FLAME_sample_02']
+    assert np.array_equal(first.heads[1].beta, second.heads[0].beta)

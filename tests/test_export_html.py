@@ -1,0 +1,170 @@
+"""Pages of heads in a real browser: they open from disk without network or errors, and move as the layer does."""
+import base64
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.chromium import chromium
+from tf_smpl.batch_smpl import SMPL
+from tf_smpl.load_model import load_model
+from utils.export_html import ANGLES, MAX_HEADS, export_html, find_look, slider_components
+from utils.flame_params import FlameParams, zero_params
+from utils.landmarks import get_model_lmks
+from utils.synthetic_head.demo import synthetic_path
+
+NUM = 3                                                 # sliders of each kind
+
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp('profile')) as page:
+        yield page
+
+
+@pytest.fixture(scope='module')
+def model():
+    return load_model(synthetic_path('model'))
+
+
+@pytest.fixture(scope='module')
+def look(model):
+    return find_look(synthetic_path('model'), model)
+
+
+def some_head(model, seed):
+    """A head with everything that a head can have."""
+    random, identity = np.random.RandomState(seed), min(300, model['shapedirs'].shape[2])
+    zero = zero_params(identity, model['shapedirs'].shape[2] - identity)
+    return FlameParams(*(0.3 * random.randn(*value.shape) for value in zero))
+
+
+def layer(model, params):
+    return SMPL(model)(params.trans, params.beta, params.theta).numpy()[0]
+
+
+def vertices(page):
+    return np.array(page.run('Array.from(vertices)')).reshape(-1, 3)
+
+
+def pixels(page):
+    """What the canvas shows, BGR."""
+    data = page.run('(() => { render(); return canvas.toDataURL(); })()').split(',')[1]
+    return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR).astype(int)
+
+
+@pytest.fixture(scope='module')
+def opened(browser, model, look, tmp_path_factory):
+    """A page of two heads, and the heads."""
+    path = str(tmp_path_factory.mktemp('a folder') / 'page.html')
+    heads = {'first <b>head</b>': some_head(model, 0), 'second': some_head(model, 1)}
+    export_html(path, model, heads, *look, title='Heads </script> & more', num_sliders=NUM)
+    browser.open('file://' + path.replace(' ', '%20'))
+    browser.wait('vertices !== null && element("textured").checked')
+    return browser, list(heads.values())
+
+
+def test_a_page_opens_from_disk_without_errors_or_network(opened):
+    page, _ = opened
+    pixels(page)
+    assert page.errors == [] and page.run('gl !== null && gl.getError()') == 0
+    assert page.run('document.title') == 'Heads </script> & more'
+    assert page.run('element("heads").options[0].text') == 'first <b>head</b>'
+
+
+def test_the_head_is_the_layers_and_sliders_move_it_as_the_layer_does(opened, model):
+    page, (head, other) = opened
+    page.run('choose(0)')
+    assert np.abs(vertices(page) - layer(model, head)).max() < 1e-6
+    page.slide(1, 2.5)
+    page.slide(NUM + 2, -1.5)
+    expected = head._replace(shape=head.shape.copy(), exp=head.exp.copy())
+    expected.shape[0, 1], expected.exp[0, 2] = 2.5, -1.5
+    assert np.abs(vertices(page) - layer(model, expected)).max() < 1e-6
+    for number, (_, name, ids, _) in enumerate(ANGLES):
+        page.run('choose(1)')
+        page.slide(2 * NUM + number, 7.5)
+        theta = other.theta.copy()
+        theta[0, ids] += np.radians(7.5) - theta[0, ids[0]]
+        posed = SMPL(model)(other.trans, other.beta, theta).numpy()[0]
+        assert np.abs(vertices(page) - posed).max() < 1e-6, name
+    page.run('element("reset").click()')
+    assert np.abs(vertices(page) - layer(model, other)).max() < 1e-6
+
+
+def test_a_slider_changes_what_is_seen_and_random_another_head(opened, model):
+    page, (head, _) = opened
+    page.run('choose(0)')
+    before = pixels(page)
+    page.slide(2 * NUM + 3, 25)                         # the jaw opens
+    after = pixels(page)
+    changed = np.nonzero((before != after).any(2))[0]
+    assert len(changed) > 1000 and np.median(changed) > before.shape[0] / 2
+    page.run('element("random").click()')
+    assert np.abs(vertices(page) - layer(model, head)).max() > 1e-3
+    page.run('choose(0)')
+    assert (pixels(page) == before).all()
+
+
+def test_texture_and_landmarks(opened, model, look):
+    page, (head, _) = opened
+    page.run('choose(0)')
+    textured = pixels(page)
+    page.run('element("textured").click()')
+    plain = pixels(page)
+    middle = np.s_[plain.shape[0] // 2, plain.shape[1] // 2]
+    assert textured[middle].argmax() == 2 and plain[middle].argmax() == 0       # skin, sky blue
+    page.run('element("textured").click()')
+    page.run('element("numbered").click()')
+    pixels(page)
+    ink = np.array(page.run('''(() => { const marks = element('marks');
+        const all = marks.getContext('2d').getImageData(0, 0, marks.width, marks.height).data, at = [];
+        for (let i = 0; i < all.length; i += 4) if (all[i] > 200 && all[i + 3] > 200) at.push(i / 4);
+        return at.map(i => [i % marks.width, Math.floor(i / marks.width)]); })()'''))
+    lmks = get_model_lmks(layer(model, head), model['f'], *look[1])
+    screen = np.array(page.run('matrices(canvas.width / canvas.height).screen')).reshape(4, 4).T
+    shown = np.column_stack([lmks, np.ones(len(lmks))]) @ screen.T
+    places = (shown[:, :2] / shown[:, 3:] * [1, -1] + 1) / 2 * np.array(plain.shape[1::-1])
+    assert len(lmks) == 51
+    assert all(np.linalg.norm(ink - place, axis=1).min() < 2.5 for place in places)
+    page.run('element("numbered").click()')
+
+
+def test_dragging_turns_and_a_double_click_turns_back(opened):
+    page, _ = opened
+    page.run('choose(0)')
+    before = pixels(page)
+    for kind, x in (('mousePressed', 300), ('mouseMoved', 340), ('mouseReleased', 340)):
+        page.call('Input.dispatchMouseEvent', type=kind, x=x, y=300, button='left', buttons=1, clickCount=1)
+    assert page.run('view.yaw') > 0.1 and (pixels(page) != before).any(2).mean() > 0.02
+    page.run('canvas.dispatchEvent(new Event("dblclick"))')
+    assert (pixels(page) == before).all()
+
+
+def test_pages_are_small_and_hold_so_many_heads(model, look, tmp_path):
+    path = tmp_path / 'page.html'
+    export_html(str(path), model, {f'head {i}': some_head(model, i) for i in range(MAX_HEADS + 5)}, *look)
+    assert path.stat().st_size <= 6e6
+    assert path.read_text().count('"coefficients": [') == MAX_HEADS
+
+
+def test_a_model_with_few_components_and_no_look(browser, model, tmp_path):
+    small = {**model, 'shapedirs': model['shapedirs'][:, :, :4]}
+    head = zero_params(4, 0)
+    head.shape[0] = [1, -1, 0.5, 4]
+    path = str(tmp_path / 'page.html')
+    export_html(path, small, {'head': head})
+    assert slider_components(small, 10) == [0, 1, 2, 3]
+    browser.open(f'file://{path}')
+    browser.wait('vertices !== null')
+    assert np.abs(vertices(browser) - layer(small, head)).max() < 1e-6
+    assert browser.run('+element("slider_3").max') == 4 and browser.run('element("numbered").parentNode.hidden')
+    assert browser.errors == []
+
+
+def test_a_full_size_model_without_texture_has_a_look_of_none(flame_pkl, flame_model, monkeypatch, tmp_path):
+    monkeypatch.setattr('utils.cli.ROOT', str(tmp_path))
+    assert find_look(flame_pkl, flame_model) == (None, None)
+    export_html(str(tmp_path / 'page.html'), flame_model, {'head': some_head(flame_model, 0)})
+    assert os.path.getsize(tmp_path / 'page.html') <= 6e6

@@ -1,0 +1,165 @@
+"""fit_3D_mesh.py: its minimum wherever the head is, what is written, many meshes, restarts, real FLAME."""
+import os
+
+import numpy as np
+import pytest
+
+import fit_3D_mesh as script
+from tests.fit_scripts import (
+    PLACES,
+    check_identity,
+    check_printed,
+    check_sampled_again,
+    check_terms,
+    kill_after,
+    placed,
+    priors,
+    result,
+    run_script,
+    summary,
+)
+from tf_smpl.load_model import load_model
+from utils.files import read_image
+from utils.mesh import Mesh
+from utils.synthetic_head.demo import synthetic_path
+
+NAME = 'fit_3D_mesh.py'
+MODEL = synthetic_path('model')
+TARGET = Mesh(filename=synthetic_path('registered_mesh')).v
+
+
+@pytest.fixture(scope='module')
+def fit(tmp_path_factory):
+    """The fit of the embedded head to its registered mesh, in a process of its own, into a new folder."""
+    folder = tmp_path_factory.mktemp('new folder') / 'results'
+    printed = run_script(NAME, '--model_fname', MODEL, '--out_path', folder)
+    found = result(folder, 'mesh_fitting', MODEL)
+    found.folder, found.printed, found.model = folder, printed, load_model(MODEL)
+    return found
+
+
+@pytest.fixture
+def run(run_here, tmp_path):
+    """Runs the script here with flags, into tmp_path/out."""
+    def run(*flags, code=0):
+        done = run_here(NAME, '--model_fname', MODEL, '--out_path', tmp_path / 'out', '--visualize', 'False', *flags)
+        assert done.returncode == code, done.stderr
+        return done
+    run.out = tmp_path / 'out'
+    return run
+
+
+def test_it_writes_the_mesh_the_parameters_and_a_picture(fit):
+    names = [f'mesh_fitting{end}' for end in ('.ply', '_fit.png', '_params.npz')]
+    assert sorted(os.listdir(fit.folder)) == sorted(names)
+    mesh = Mesh(filename=str(fit.folder / names[0]))
+    np.testing.assert_allclose(mesh.v, fit.vertices, atol=1e-7)
+    np.testing.assert_array_equal(mesh.f, fit.model['f'])
+    assert np.ptp(read_image(fit.folder / names[1])) > 100
+    check_identity(fit.extras, MODEL)
+
+
+def test_the_saved_terms_are_those_of_the_objective_for_the_saved_parameters(fit):
+    distances = np.linalg.norm(fit.vertices - TARGET, axis=1)
+    check_terms(fit, {'data': np.sum(distances**2), **priors(fit.params)}, script.WEIGHTS)
+    assert fit.extras['vertex_rms_mm'] == pytest.approx(1000 * np.sqrt(np.mean(distances**2)), rel=1e-6)
+    assert fit.extras['vertex_max_mm'] == pytest.approx(1000 * distances.max(), rel=1e-6)
+    assert fit.extras['vertex_rms_mm'] < 1
+
+
+def test_it_prints_every_term_and_the_distances(fit):
+    check_printed(fit.printed, fit.extras, script.WEIGHTS, 'mm')
+
+
+def test_sample_flame_makes_the_same_mesh_of_the_parameters_bit_for_bit(fit, run_here, tmp_path):
+    check_sampled_again(run_here, fit.folder, 'mesh_fitting', MODEL, tmp_path)
+
+
+def test_the_minimum_is_the_same_wherever_the_head_is_and_a_broken_mesh_stops_nothing(fit, run, tmp_path):
+    folder, faces = tmp_path / 'meshes', fit.model['f']
+    folder.mkdir()
+    for name, place in PLACES.items():
+        np.save(folder / f'{name}.npy', placed(TARGET, *place))
+    np.save(folder / 'in_cm.npy', 100 * TARGET)
+    order = np.arange(len(TARGET))[::-1]
+    Mesh(TARGET[order], order[faces]).write_ply(str(folder / 'reordered.ply'))
+    np.save(folder / 'short.npy', TARGET[:-1])
+    done = run('--target_mesh_path', folder, '--batch_size', 3, code=1)
+    assert f'2 of 6 targets failed: see {run.out}/summary.csv' in done.stderr
+    rows = summary(run.out)
+    assert list(rows) == sorted([*PLACES, 'in_cm', 'reordered', 'short'])
+    assert 'another order' in rows['reordered']['status'] and 'vertices, expected the' in rows['short']['status']
+    for name in (*PLACES, 'in_cm'):
+        found = result(run.out, name, MODEL)
+        assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-5), name
+        rot, trans = PLACES.get(name, (np.zeros(3), np.zeros(3)))
+        np.testing.assert_allclose(found.vertices, placed(fit.vertices, rot, trans), atol=1e-4, err_msg=name)
+        assert np.linalg.norm(found.params.rot) <= np.pi + 1e-9
+        assert rows[name]['status'] == found.extras['status'] and int(rows[name]['iterations']) < 40
+        assert float(rows[name]['vertex_rms_mm']) == found.extras['vertex_rms_mm']
+    assert {path.name for path in run.out.iterdir() if 'reordered' in path.name or 'short' in path.name} == set()
+
+
+def test_missing_vertices_take_no_part_and_a_fit_that_starts_at_its_result_stays_near(fit, run, tmp_path):
+    part = TARGET.copy()
+    part[::3], part[1::9] = np.nan, 0
+    there = np.isfinite(part).all(axis=1) & part.any(axis=1)
+    moved = TARGET.copy()
+    moved[500] += 0.05                                                          # a spike in the mesh
+    np.save(tmp_path / 'frames.npy', [part, moved])
+    run('--target_mesh_path', tmp_path / 'frames.npy', '--init', fit.folder / 'mesh_fitting_params.npz')
+    found = result(run.out, 'frames_0001', MODEL)
+    distances = np.linalg.norm(found.vertices - TARGET, axis=1)
+    assert found.extras['term_data'] == pytest.approx(script.WEIGHTS['data'] * np.sum(distances[there]**2), rel=1e-6)
+    before = script.WEIGHTS['data'] * np.sum(np.linalg.norm(fit.vertices - TARGET, axis=1)[there]**2)
+    assert found.extras['loss'] <= fit.extras['loss'] - fit.extras['term_data'] + before
+    assert 1000 * np.sqrt(np.mean(distances**2)) < 1.2                          # where they are missing as well
+    spiked = result(run.out, 'frames_0002', MODEL)
+    assert spiked.extras['vertex_max_mm'] > 40
+    assert spiked.extras['iterations'] <= fit.extras['iterations']
+
+
+def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tmp_path):
+    np.save(tmp_path / 'feet.npy', 7 * TARGET)
+    run('--target_mesh_path', tmp_path / 'feet.npy', '--fit_scale')
+    found = result(run.out, 'feet', MODEL)
+    assert found.extras['loss'] <= fit.extras['loss'] * (1 + 1e-5)
+    assert 7 * found.extras['scale'] == pytest.approx(1, rel=0.2)
+    distances = 1000 * np.linalg.norm(found.vertices - 7 * TARGET * found.extras['scale'], axis=1)
+    assert found.extras['vertex_rms_mm'] == pytest.approx(np.sqrt(np.mean(distances**2)), rel=1e-6)
+
+
+def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
+    count = 4
+    np.save(tmp_path / 'many.npy', [placed(TARGET, [0, 0.1 * i, 0], [0, 0, 0.1 * i]) for i in range(count)])
+    flags = ('--target_mesh_path', tmp_path / 'many.npy', '--batch_size', 1)
+    kill_after(NAME, 1, run.out, '--model_fname', MODEL, '--out_path', run.out, *flags)
+    whole = {path: path.stat().st_mtime_ns for path in run.out.glob('*_params.npz')}
+    assert 1 <= len(whole) < count
+    run(*flags, '--resume')
+    assert {path: path.stat().st_mtime_ns for path in whole} == whole
+    rows = summary(run.out)
+    assert list(rows) == [f'many_{i:04d}' for i in range(1, count + 1)]
+    terms = [float(row['term_data']) for row in rows.values()]
+    np.testing.assert_allclose(terms, terms[0], rtol=1e-3)
+    assert not [path for path in run.out.iterdir() if path.suffix not in ('.ply', '.npz', '.png', '.csv')]
+
+
+@pytest.mark.parametrize('flags, reason', [
+    (['--weight_data', 'nan'], '--weight_data nan: expected a finite number'),
+    (['--target_mesh_path', synthetic_path('landmarks_3d')], 'expected the'), (['--init', 'absent.npz'], 'absent.npz')])
+def test_bad_flags_get_one_line_and_nothing_is_written(run, flags, reason):
+    done = run(*flags, code=2)
+    lines = [line for line in done.stderr.splitlines() if line.startswith(f'{NAME}: ')]
+    assert len(lines) == 1 and reason in lines[0] and 'Traceback' not in done.stderr
+    assert not run.out.exists()
+
+
+def test_flames_golden_mesh_is_fitted_at_least_as_well_as_by_the_original(shared, flame_pkl, run_here, tmp_path):
+    with np.load(os.path.join(shared, 'golden', 'fit_targets.npz')) as content:
+        np.save(tmp_path / 'golden.npy', content['registered_vertices'])
+    done = run_here(NAME, '--model_fname', flame_pkl, '--target_mesh_path', tmp_path / 'golden.npy',
+                    '--out_path', tmp_path, '--visualize', 'False')
+    assert done.returncode == 0, done.stderr
+    found = result(tmp_path, 'golden', flame_pkl)
+    assert found.extras['loss'] <= 3.6747 and found.extras['vertex_rms_mm'] < 0.86

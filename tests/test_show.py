@@ -1,0 +1,121 @@
+"""Showing results: which samples are saved, where results go, and doing without a window."""
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from tests.displays import xdotool
+from tests.test_render_mesh import ball
+from utils import show
+from utils.mesh import Mesh
+from utils.show import chosen, show_results
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LABELS = [f'head_{i}' for i in range(4)]
+CHOOSE = f'''
+import numpy as np
+from utils.mesh import Mesh
+from utils.show import chosen
+heads = ((i, Mesh(np.eye(3) + i, [[0, 1, 2]])) for i in range(4))
+for i, mesh in chosen(True, heads, {LABELS}):
+    print('saved', i, mesh.v[1, 0], flush=True)
+'''
+
+
+def choose(**options):
+    return subprocess.Popen([sys.executable, '-c', CHOOSE], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, **options)
+
+
+def saved(process):
+    try:
+        out, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, error
+    return [int(line.split()[1]) for line in out.splitlines()]
+
+
+def mesh_of(colour, shift=0.0):
+    v, f = ball(8)
+    return Mesh(v + [shift, 0, 0], f, vc=colour)
+
+
+class FakeCell:
+    """A cell that notes what it is told."""
+
+    def __init__(self):
+        self.shown = []
+
+    def __getattr__(self, name):
+        return lambda *content, **options: self.shown.append((name, *content))
+
+
+# ---- samples
+
+def test_without_a_window_all_are_saved_and_one_line_says_why(no_display, capsys):
+    heads = [(i, mesh_of('red')) for i in range(4)]
+    assert list(chosen(True, heads, LABELS)) == heads
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and 'no display' in said and 'all samples are saved; --visualize browser' in said
+    assert list(chosen(False, heads, LABELS)) == heads and capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('typed, expected', [('s\nx\ns\n\n', [0, 2]), ('S\nq\n', [0]), ('\ns\n', [1, 2, 3])])
+def test_samples_are_chosen_in_the_terminal(display, typed, expected):
+    """Once the terminal's input ends nobody is there to ask: nothing is lost."""
+    process = choose(stdin=subprocess.PIPE)
+    process.stdin.write(typed)
+    assert saved(process) == expected
+
+
+def test_no_terminal_saves_all(display):
+    assert saved(choose(stdin=subprocess.DEVNULL)) == [0, 1, 2, 3]
+
+
+def test_samples_are_chosen_in_the_window(display):
+    control, terminal = pty.openpty()                   # a terminal in which nobody types
+    process = choose(stdin=terminal)
+    for key, label in (('s', 0), ('Return', 1), ('space', 2), ('s', 3)):
+        window, = xdotool('search', '--sync', '--name', f'^head_{label}:')
+        xdotool('windowfocus', window)
+        xdotool('key', key)
+    assert saved(process) == [0, 3]
+    os.close(control)
+    os.close(terminal)
+
+
+def test_closing_the_window_ends_the_choice(display):
+    control, terminal = pty.openpty()
+    process = choose(stdin=terminal)
+    window, = xdotool('search', '--sync', '--name', '^head_0:')
+    xdotool('windowfocus', window)
+    xdotool('key', 's')
+    xdotool('windowkill', xdotool('search', '--sync', '--name', '^head_1:')[0])
+    assert saved(process) == [0]
+    os.close(control)
+    os.close(terminal)
+
+
+# ---- results
+
+def test_results_go_to_the_cells_of_a_window_that_stays(monkeypatch):
+    opened = []
+    cells = [[FakeCell(), FakeCell()]]
+    monkeypatch.setattr(show, 'open_cells', lambda *options: opened.append(options) or cells)
+    show_results(False, [[['a'], ['b']]], 'picture.png', 'Result')
+    assert opened == []
+    show_results('window', [[['a'], ['b']]], 'picture.png', 'Result')
+    assert opened == [((1, 2), True, 'Result')]
+    assert [cell.shown for cell in cells[0]] == [[('set_static_meshes', ['a'])], [('set_static_meshes', ['b'])]]
+
+
+def test_without_a_window_the_picture_is_named(no_display, capsys):
+    show_results(True, [[[mesh_of('red')]]], 'results/fit.png', 'Result')
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and 'results/fit.png' in said
+    show_results('browser', [[[mesh_of('red')]]], 'results/fit.png', 'Result')
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and 'sample_FLAME.py' in said and 'results/fit.png' in said

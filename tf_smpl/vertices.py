@@ -1,0 +1,179 @@
+"""All vertices and how they move with pose and coefficients: what fits to registered meshes need.
+
+A vertex moves with the coefficients by J_v = R_v S_v + sum_j w_vj E_j: its blended rotation R_v = sum_j w_vj R_j turns
+its blend shapes S_v, and the joints take it along by E_j. The normal matrix sum_v J_v^T J_v is a sum over pairs of
+joints of products that the model alone determines, so it costs no look at the vertices:
+sum_v (R_v S_v)^T R_v S_v = sum_ij sum_v w_vi w_vj S_v^T (R_i^T R_j) S_v.
+
+Letters in shapes: N batch (may be unknown), V vertices, P columns for them (padded), J joints, B coefficients, K any
+number. Lengths in metres, angles in radians.
+"""
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from .batch_lbs import (
+    subtrees,
+    tf_cross,
+    tf_d_pose_feature,
+    tf_forward_kinematics,
+    tf_joint_rotations,
+    tf_left_jacobians,
+)
+from .batch_smpl import SMPL
+from .graph_constants import GraphConstants
+
+AXES = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
+
+
+class MovingVertices(NamedTuple):
+    """d_theta [N, 3 J, 3, P], derivatives of the vertices; frames [N, 3, 3, P], R_v transposed; world [N, J, 3, 3], the
+    joints' rotations; d_joints [N, J, 3, B], E_j.
+    """
+    d_theta: Any
+    frames: Any
+    world: Any
+    d_joints: Any
+
+
+class SMPLVertices(SMPL):
+    """SMPL with derivatives, which are of matrix_dtype. For models of few joints: their pairs are tabulated."""
+
+    def __init__(self, model, dtype=tf.float64, matrix_dtype=tf.float32):
+        super().__init__(model, dtype=dtype)
+        self.matrix_dtype = tf.as_dtype(matrix_dtype)
+        floats = self.matrix_dtype.as_numpy_dtype
+        basis = self._basis.astype(floats)
+        shapes = basis[len(basis) - self.num_betas:]
+        weights = np.zeros((self.num_joints, basis.shape[1] // 3), floats)
+        weights[:, :self.size[0]] = self.weights.T
+        self._pairs = list(itertools.combinations(range(self.num_joints), 2))
+        at_rest, tables = _pair_tables(shapes, weights, self._pairs)
+        self._below = subtrees(self.parents).astype(floats)
+        self._derivatives = GraphConstants(
+            basis=basis, transposed_shapes=np.ascontiguousarray(shapes.T), weights=weights, at_rest=at_rest,
+            tables=tables, shared=_shared(shapes, weights), d_joints=self.J_shapedirs.reshape(
+                self.num_betas, self.num_joints, 3).transpose(1, 2, 0).astype(floats))
+
+    def moving(self, beta, theta):
+        """Returns MovingVertices of beta [N, B] and theta [N, 3 J]."""
+        joints = self.J_template.reshape(1, -1) + tf.matmul(beta, self.J_shapedirs)
+        beta, theta, joints = (tf.cast(x, self.matrix_dtype) for x in (beta, theta, joints))
+        local = tf_joint_rotations(theta, self.num_joints)                              # [3, 3, J, N]
+        joints = tf.transpose(tf.reshape(joints, [-1, self.num_joints, 3]), [2, 1, 0])
+        posed, shifts = tf_forward_kinematics(local, joints, self.parents)
+        local, world = (tf.transpose(x, [3, 2, 0, 1]) for x in (local, posed[:, :3]))   # [N, J, 3, 3]
+        centres, shifts = (tf.transpose(x, [2, 1, 0]) for x in (posed[:, 3], shifts))   # [N, J, 3]
+        jacobians = tf_left_jacobians(tf.reshape(theta, [-1, self.num_joints, 3]))
+        weights = self._derivatives()['weights']
+        frames = tf.matmul(tf.reshape(tf.transpose(world, [0, 3, 2, 1]), [-1, self.num_joints]), weights)
+        frames = tf.reshape(frames, [-1, 3, 3, weights.shape[1]])
+        d_theta = self._tf_d_turned(world, centres, shifts, jacobians, beta, local)
+        d_theta += tf.reduce_sum(frames[:, None] * self._tf_d_corrected(local, jacobians), 2)
+        return MovingVertices(d_theta, frames, world, self._tf_d_joints(world))
+
+    def beta_products(self, moving, vectors):
+        """Products of K vectors [N, K, 3, P] with the vertices' derivatives by beta -> [N, K, B]."""
+        constants = self._derivatives()
+        turned = tf.add_n([moving.frames[:, None, :, axis] * vectors[:, :, None, axis] for axis in range(3)])
+        flat = tf.reshape(turned, [-1, 3 * vectors.shape[3]])
+        of_shapes = tf.reshape(tf.matmul(flat, constants['transposed_shapes']), [-1, vectors.shape[1], self.num_betas])
+        by_joint = tf.matmul(tf.reshape(vectors, [-1, vectors.shape[3]]), constants['weights'], transpose_b=True)
+        by_joint = tf.reshape(by_joint, [-1, vectors.shape[1], 3 * self.num_joints])
+        d_joints = tf.reshape(tf.transpose(moving.d_joints, [0, 2, 1, 3]), [-1, 3 * self.num_joints, self.num_betas])
+        return of_shapes + tf.matmul(by_joint, d_joints)
+
+    def tf_gram(self, moving, weights):
+        """The normal matrices sum_v w_v J_v^T J_v [N, B, B] for weights [N, P]; quick where they are all alike."""
+        alike = tf.reduce_all(tf.equal(weights[:, :self.size[0]], weights[:, :1]))
+        return tf.cond(alike, lambda: weights[:, :1, None] * self._tf_gram_by_pairs(moving),
+                       lambda: tf.map_fn(self._tf_gram_of_one, (moving.frames, moving.d_joints, weights),
+                                         fn_output_signature=self.matrix_dtype))
+
+    def _tf_gram_by_pairs(self, moving):
+        constants, size = self._derivatives(), self.num_betas
+        first, second = (tf.gather(moving.world, [pair[k] for pair in self._pairs], axis=1) for k in (0, 1))
+        between = tf.matmul(first, second, transpose_a=True) - tf.eye(3, dtype=self.matrix_dtype)
+        between += tf.linalg.matrix_transpose(between)
+        shares = tf.stack([between[:, :, a, b] for a, b in AXES], 2)                    # [N, pairs, 6]
+        gram = tf.matmul(tf.reshape(shares, [-1, len(AXES) * len(self._pairs)]), constants['tables'])
+        gram = constants['at_rest'] + tf.reshape(gram, [-1, size, size])
+
+        # sum_v (R_v S_v + D_v / 2)^T D_v with D_v = sum_j w_vj E_j, and its transpose
+        moved = tf.einsum('nick,ijkb->njcb', moving.world, constants['shared'])
+        common = tf.matmul(constants['weights'], constants['weights'], transpose_b=True)
+        moved += tf.einsum('ij,nicb->njcb', common, moving.d_joints) / 2
+        moved, d_joints = (tf.reshape(x, [-1, 3 * self.num_joints, size]) for x in (moved, moving.d_joints))
+        return gram + tf.matmul(tf.concat([moved, d_joints], 1), tf.concat([d_joints, moved], 1), transpose_a=True)
+
+    def _tf_gram_of_one(self, moving):
+        frames, d_joints, weights = moving                                              # [3, 3, P], [J, 3, B], [P]
+        constants = self._derivatives()
+        shapes = tf.reshape(constants['transposed_shapes'], [3, -1, self.num_betas])
+        taken = tf.einsum('jp,jcb->cpb', constants['weights'], d_joints)
+        rows = [tf.add_n([frames[k, c, :, None] * shapes[k] for k in range(3)]) + taken[c] for c in range(3)]
+        rows = tf.reshape(tf.stack(rows) * tf.sqrt(weights)[:, None], [-1, self.num_betas])
+        return tf.matmul(rows, rows, transpose_a=True)
+
+    def _tf_d_joints(self, world):
+        """How far each joint takes its vertices along with the coefficients [N, J, 3, B]: derivatives of the
+        translations of the transformations relative to the rest pose.
+        """
+        own = self._derivatives()['d_joints']
+        moved = [own[0] + tf.zeros_like(world[:, 0, :, :1])]
+        for joint, parent in enumerate(self.parents[1:], 1):
+            moved.append(moved[parent] + tf.matmul(world[:, parent], own[joint] - own[parent]))
+        return tf.stack(moved, 1) - tf.matmul(world, own)
+
+    def _tf_d_turned(self, world, centres, shifts, jacobians, beta, local):
+        """What turning about the joints does to skinned vertices [N, 3 J, 3, P]: the cross products of the axes with
+        the parts of each vertex that hang below a joint.
+        """
+        constants = self._derivatives()
+        weights = constants['weights']
+        feature = tf.concat([tf.ones_like(beta[:, :1]), tf.reshape(
+            local[:, 1:] - tf.eye(3, dtype=beta.dtype), [-1, 9 * (self.num_joints - 1)]), beta], 1)
+        unposed = tf.reshape(tf.matmul(feature, constants['basis']), [-1, 1, 3, weights.shape[1]])
+        parts = (tf.matmul(world, unposed + tf.zeros_like(world[:, :, :, :1])) + shifts[..., None]) * weights[:, None]
+        parts = tf.matmul(self._below, tf.reshape(parts, [-1, self.num_joints, 3 * weights.shape[1]]))
+        parts = tf.reshape(parts, [-1, self.num_joints, 3, weights.shape[1]])
+        parts -= centres[..., None] * tf.matmul(self._below, weights)[:, None]
+        above = tf.gather(world, np.maximum(self.parents, 0), axis=1)[:, 1:]
+        axes = tf.concat([jacobians[:, :1], tf.matmul(above, jacobians[:, 1:])], 1)     # [N, J, 3, 3], columns
+        turned = tf_cross(tf.linalg.matrix_transpose(axes)[..., None], parts[:, :, None], 3)
+        return tf.reshape(turned, [-1, 3 * self.num_joints, 3, weights.shape[1]])
+
+    def _tf_d_corrected(self, local, jacobians):
+        """What the pose correctives add to vertices before they are turned [N, 3 J, 3, 1, P]."""
+        d_feature = tf.linalg.matrix_transpose(tf_d_pose_feature(local, jacobians))     # [N, 3 J, F]
+        num_pose, basis = d_feature.shape[2], self._derivatives()['basis']
+        corrected = tf.matmul(tf.reshape(d_feature, [-1, num_pose]), basis[1:1 + num_pose])
+        return tf.reshape(corrected, [-1, 3 * self.num_joints, 3, 1, basis.shape[1] // 3])
+
+
+def _pair_tables(shapes, weights, pairs):
+    """Of blend shapes [B, 3 P] and weights [J, P]: the normal matrix at rest [B, B], and for each pair of joints i < j
+    and each pair of axes a <= b sum_v w_i w_j S_a^T S_b, made symmetric by its transpose where a < b:
+    flat [6 pairs, B^2].
+    """
+    axes = shapes.reshape(len(shapes), 3, -1)
+    tables = np.empty((len(pairs), len(AXES), len(shapes), len(shapes)), shapes.dtype)
+    for (i, j), table in zip(pairs, tables, strict=True):
+        common = np.flatnonzero(weights[i] * weights[j])
+        roots = np.sqrt(weights[i] * weights[j])[common]
+        parts = [np.ascontiguousarray(axes[:, axis][:, common] * roots) for axis in range(3)]
+        for (a, b), entry in zip(AXES, table, strict=True):
+            product = parts[a] @ parts[b].T
+            entry[...] = product if a == b else product + product.T
+    at_rest = shapes * np.tile(weights.sum(0), 3)
+    return at_rest @ at_rest.T, tables.reshape(len(pairs) * len(AXES), -1)
+
+
+def _shared(shapes, weights):
+    """sum_v w_i w_j S_v [J, J, 3, B] of blend shapes [B, 3 P] and weights [J, P]."""
+    axes = shapes.reshape(len(shapes), 3, -1)
+    products = (weights[:, None] * weights).reshape(-1, weights.shape[1])
+    shared = np.stack([products @ axes[:, axis].T for axis in range(3)], 1)
+    return shared.reshape(len(weights), len(weights), 3, -1)

@@ -1,0 +1,138 @@
+"""--visualize browser: a page on this machine whose sliders drive the layer itself.
+
+Served by Python's own http.server, with the page of utils/export_html.py; viser would bring nine packages more and has
+no token. It listens on 127.0.0.1 unless told otherwise, and answers only those who know the token in the address.
+"""
+import http.server
+import json
+import os
+import secrets
+
+import numpy as np
+
+from utils.export_html import MAX_HEADS, fill_page, local_head, page_data, slider_components
+from utils.files import InputError, numbered_name
+from utils.flame_params import FlameParams, save_params
+from utils.mesh import Mesh
+
+HOST, PORT = '127.0.0.1', 0             # port 0: one that is free
+NUM_SLIDERS = 20                        # for identity, and as many for expression
+MAX_REQUEST = 1 << 20                   # bytes
+
+
+class Explorer:
+    """Heads of a model that sliders move: the page, and what it asks for.
+
+    smpl is the layer, model what load_model returns for model_fname, heads {name: FlameParams [1, ...]}, of which the
+    page has the first MAX_HEADS; look: what find_look returns; photo: a BGR picture shown beside. What is saved goes to
+    out_path.
+    """
+
+    def __init__(self, smpl, model, model_fname, heads, out_path, title, look=(None, None), photo=None):
+        heads = dict(list(heads.items())[:MAX_HEADS])
+        self.smpl, self.model_fname, self.out_path = smpl, model_fname, out_path
+        self.names, self.heads = list(heads), list(heads.values())
+        self.components = slider_components(model, NUM_SLIDERS)
+        data = page_data(model, self.components, title, *look, photo)
+        data['heads'] = [local_head(name, model, params, self.components) for name, params in heads.items()]
+        self.page, self.pose = fill_page(data).encode(), tf_pose(smpl)
+
+    def params(self, wanted):
+        """FlameParams [1, ...] of what a page asks for: one of the heads with other coefficients and angles."""
+        head = self.heads[wanted['head']]
+        theta, coefficients = (np.array(wanted[key], np.float64) for key in ('theta', 'coefficients'))
+        if theta.shape != (15,) or coefficients.shape != (len(self.components),):
+            raise ValueError(f'expected 15 angles and {len(self.components)} coefficients')
+        if not np.isfinite(theta).all() or not np.isfinite(coefficients).all():
+            raise ValueError('an angle or coefficient is not finite')
+        beta, theta, num_shape = head.beta.copy(), theta[None], head.shape.shape[1]
+        beta[0, self.components] = coefficients
+        return FlameParams(head.trans, theta[:, :3], theta[:, 3:6], theta[:, 6:9], theta[:, 9:],
+                           beta[:, :num_shape], beta[:, num_shape:])
+
+    def vertices(self, wanted):
+        """Vertices [V, 3] of what a page asks for, from the layer."""
+        params = self.params(wanted)
+        return self.pose(params.trans, params.beta, params.theta)
+
+    def save(self, wanted):
+        """Writes the parameters or the mesh of a page under a name that is free; returns its path."""
+        name = os.path.join(self.out_path, f'{self.names[wanted["head"]]}_edited')
+        if wanted['what'] == 'mesh':
+            path = numbered_name(name, '.ply')
+            Mesh(self.vertices(wanted), self.smpl.f).write_ply(path)
+        else:
+            path = numbered_name(name, '_params.npz')
+            save_params(path, self.params(wanted), self.model_fname)
+        print(f'Written: {path}', flush=True)
+        return path
+
+
+def tf_pose(smpl):
+    """The layer as a function of trans [1, 3], beta [1, B] and theta [1, 15], compiled once -> vertices [V, 3]."""
+    import tensorflow as tf
+    posed = tf.function(lambda trans, beta, theta: smpl(trans, beta, theta)[0])
+    return lambda *parts: posed(*(tf.constant(part, smpl.dtype) for part in parts)).numpy()
+
+
+def serve(explorer, host=HOST, port=PORT):
+    """Prints the address of the page and serves it until Ctrl+C."""
+    with make_server(explorer, host, port) as server:
+        try:
+            print(f'Open {server.address} in a browser; Ctrl+C ends', flush=True)
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def make_server(explorer, host=HOST, port=PORT):
+    """A server that does not run yet; its `address` has the token. Raises InputError where host or port do not do."""
+    token = secrets.token_urlsafe(16)
+    handler = type('Handler', (_Handler,), {'explorer': explorer, 'start': f'/{token}/'})
+    try:
+        server = http.server.ThreadingHTTPServer((host, port), handler)
+    except (OSError, OverflowError) as error:
+        raise InputError(f'--host {host} --port {port}: {getattr(error, "strerror", None) or error}') from error
+    server.address = f'http://{host}:{server.server_address[1]}{handler.start}'
+    return server
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Answers below `start` only; everything else is not there."""
+    protocol_version, disable_nagle_algorithm = 'HTTP/1.1', True
+    explorer = start = None
+
+    def do_GET(self):                                   # noqa: N802 (http.server's name)
+        if secrets.compare_digest(self.path.encode(), self.start.encode()):
+            self.answer(200, 'text/html; charset=utf-8', self.explorer.page)
+        else:
+            self.answer(404, 'text/plain', b'not found')
+
+    def do_POST(self):                                  # noqa: N802
+        size = self.headers.get('Content-Length', '')
+        if not size.isascii() or not size.isdigit() or int(size) > MAX_REQUEST:
+            self.close_connection = True
+            return self.answer(400, 'text/plain', b'a request of some other size is expected')
+        content = self.rfile.read(int(size))
+        start, _, what = self.path.rpartition('/')
+        if not secrets.compare_digest(f'{start}/'.encode(), self.start.encode()) or what not in ('vertices', 'save'):
+            return self.answer(404, 'text/plain', b'not found')
+        try:
+            wanted = json.loads(content)
+            if what == 'save':
+                return self.answer(200, 'text/plain; charset=utf-8', f'Written: {self.explorer.save(wanted)}'.encode())
+            vertices = self.explorer.vertices(wanted)
+        except (ValueError, KeyError, IndexError, TypeError) as error:      # InputError is a ValueError
+            return self.answer(400, 'text/plain; charset=utf-8', f'{type(error).__name__}: {error}'.encode())
+        self.answer(200, 'application/octet-stream', vertices.astype('<f4').tobytes())
+
+    def answer(self, status, kind, content):
+        self.send_response(status)
+        for name, value in (('Content-Type', kind), ('Content-Length', len(content)), ('Cache-Control', 'no-store'),
+                            ('X-Content-Type-Options', 'nosniff'), ('Referrer-Policy', 'no-referrer')):
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass

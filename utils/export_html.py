@@ -1,0 +1,150 @@
+"""A page that shows heads of a model and moves them by sliders: one file, opened from disk, without any network.
+
+The drawing in utils/page.html is a few hundred lines of our own on WebGL 2: three.js would bring 700 kB of which a page
+uses a camera and a material. Without a server the page poses the head itself, pose correctives and all, as the layer
+does; of the shapes it has the first components only, in 16 bit, which is exact to a thousandth of a millimetre.
+"""
+import base64
+import contextlib
+import json
+import os
+
+import numpy as np
+
+from utils.cli import find_embedding, find_texture_space
+from utils.files import InputError, write_beside
+from utils.glb import split_seams
+from utils.landmarks import check_embedding, load_embedding
+from utils.mesh import COLOURS, Mesh
+from utils.render_mesh import DIRECTIONS, GAMMA, GLOSS, GROUND, INSIDE, SHARPNESS, SKY, STRENGTHS
+from utils.texture_mapping import Layout, check_layout
+from utils.texture_model import load_texture_space
+
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'page.html')
+NUM_IDENTITY = 300
+NUM_SLIDERS = 10                # for identity, and as many for expression
+MAX_HEADS = 20                  # on a page that needs no server
+MAX_PIXELS = 1024               # of a texture's and a photo's sides
+ANGLES = (                      # name, which of the 15 angles, degrees
+    ('neck', 'nod', [3], 40), ('neck', 'turn', [4], 60), ('neck', 'tilt', [5], 30), ('jaw', 'open', [6], 30),
+    ('jaw', 'sideways', [7], 10), ('eyes', 'up, down', [9, 12], 30), ('eyes', 'left, right', [10, 13], 40))
+
+
+def export_html(path, model, heads, texture=None, landmarks=None, title='Heads', num_sliders=NUM_SLIDERS):
+    """Writes a page of heads, {name: FlameParams [1, ...]}, of a model as load_model returns it.
+
+    texture: (vt [T, 2], ft [F, 3], BGR uint8 picture); landmarks: an embedding (lmk_face_idx, lmk_b_coords). Of more
+    heads than MAX_HEADS the page has the first.
+    """
+    heads = dict(list(heads.items())[:MAX_HEADS])
+    components = slider_components(model, num_sliders)
+    data = page_data(model, components, title, texture, landmarks)
+    data['heads'] = [local_head(name, model, params, components) for name, params in heads.items()]
+    data['local'] = _local(model, components)
+    with write_beside(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+        file.write(fill_page(data))
+
+
+def find_look(model_fname, model):
+    """The mean texture (vt, ft, BGR uint8) and the landmarks' embedding that go with a model, or None."""
+    texture = landmarks = None
+    with contextlib.suppress(InputError):               # nobody named one: heads are shown without
+        space = load_texture_space(find_texture_space(None, model_fname))
+        if space.ft is not None:
+            check_layout(Layout(space.vt, space.ft, None, space.path), Mesh(model['v_template'], model['f']))
+            texture = space.vt, space.ft, np.round(space.mean).astype(np.uint8)
+    with contextlib.suppress(InputError):
+        path = find_embedding(None, model_fname)
+        check_embedding(path, model_fname, model['v_template'], model['f'])
+        landmarks = load_embedding(path)
+    return texture, landmarks
+
+
+def fill_page(data):
+    """The page with its data in it."""
+    with open(PAGE, encoding='utf-8') as file:
+        return file.read().replace('__DATA__', json.dumps(data, allow_nan=False).replace('<', '\\u003c'))
+
+
+def slider_components(model, num_sliders):
+    """Which of the model's coefficients [shape, exp] have sliders: the first of each kind."""
+    count = model['shapedirs'].shape[2]
+    identity = min(NUM_IDENTITY, count)
+    return [*range(min(num_sliders, identity)), *range(identity, min(identity + num_sliders, count))]
+
+
+def page_data(model, components, title, texture=None, landmarks=None, photo=None):
+    """What every page needs: faces, texture, landmarks, sliders, light. photo: a BGR picture shown beside."""
+    f, identity = np.asarray(model['f']), min(NUM_IDENTITY, model['shapedirs'].shape[2])
+    copied, corners, extra = np.arange(len(model['v_template'])), f, {}
+    if texture is not None:
+        vt, ft, picture = texture
+        if ft.shape != f.shape:
+            raise InputError(f'a texture of {len(ft)} faces on a model of {len(f)}')
+        copied, vt_ids, corners = split_seams(f, ft)
+        extra = {'uv': _packed(([0, 1] + [1, -1] * np.asarray(vt))[vt_ids], '<f4'), 'texture': _picture(picture)}
+    if photo is not None:
+        extra['photo'] = _picture(photo)
+    sliders = [{'group': 'identity', 'name': f'shape {c}', 'component': i, 'range': 3, 'spread': 1.0} if c < identity
+               else {'group': 'expression', 'name': f'exp {c - identity}', 'component': i, 'range': 3, 'spread': 0.5}
+               for i, c in enumerate(components)]
+    sliders += [{'group': f'{group} (degrees)', 'name': name, 'angles': angles, 'range': degrees}
+                for group, name, angles, degrees in ANGLES]
+    marks = [{'ids': f[face].tolist(), 'weights': weights.tolist()}
+             for face, weights in zip(*(landmarks or ((), ())), strict=True)]
+    return {'title': title, 'faces': _packed(f, '<u4'), 'corners': _packed(corners, '<u4'),
+            'copied': _packed(copied, '<u4'), 'sliders': sliders, 'landmarks': marks, 'light': _light(), **extra}
+
+
+def local_head(name, model, params, components):
+    """A head that the page poses: vertices and joints with identity and expression, and the parameters."""
+    identity = min(NUM_IDENTITY, model['shapedirs'].shape[2])
+    beta = np.zeros(model['shapedirs'].shape[2])
+    beta[:params.shape.shape[1]], beta[identity:identity + params.exp.shape[1]] = params.shape[0], params.exp[0]
+    v = model['v_template'] + model['shapedirs'] @ beta
+    return {'name': name, 'v': _packed(v, '<f4'), 'joints': (model['J_regressor'] @ v).tolist(),
+            'coefficients': beta[components].tolist(), 'theta': params.theta[0].tolist(),
+            'trans': params.trans[0].tolist()}
+
+
+def _local(model, components):
+    """What the page needs to change and pose heads: morphs, pose correctives, weights, the joints' tree."""
+    morphs = np.moveaxis(model['shapedirs'][:, :, components], 2, 0)
+    posedirs = np.moveaxis(model['posedirs'], 2, 0)
+    used = np.flatnonzero(np.abs(posedirs).max((1, 2)) > 0)
+    (morphs16, morph_scales), (posedirs16, posedir_scales) = (_in_16_bit(moves) for moves in (morphs, posedirs[used]))
+    numbers = {'morph_scales': morph_scales, 'posedir_scales': posedir_scales,
+               'features': [[int(p) // 9 + 1, int(p) % 9] for p in used],
+               'parents': [int(parent) for parent in model['kintree_table'][0]],
+               'joint_moves': [(model['J_regressor'] @ moves).tolist() for moves in morphs]}
+    return {'morphs': morphs16, 'posedirs': posedirs16, 'weights': _packed(model['weights'], '<f4'), 'numbers': numbers}
+
+
+def _in_16_bit(moves):
+    """Displacements [M, V, 3] as integers, and what one of them stands for, by morph."""
+    scales = np.maximum(np.abs(moves).max((1, 2)), 1e-30) / 32767
+    return _packed(np.round(moves / scales[:, None, None]), '<i2'), scales.tolist()
+
+
+def _packed(array, kind):
+    return base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode()
+
+
+def _picture(bgr):
+    """A picture as a data: address, JPEG, not larger than MAX_PIXELS."""
+    import cv2
+    scale = MAX_PIXELS / max(bgr.shape[:2])
+    if scale < 1:
+        bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    return 'data:image/jpeg;base64,' + base64.b64encode(data).decode()
+
+
+def _light():
+    """The lights of utils/render_mesh.py as definitions for the page's shader."""
+    def vector(values):
+        return f'vec3({", ".join(repr(float(value)) for value in values)})'
+    words = {'GAMMA': GAMMA, 'SKY': SKY, 'GROUND': GROUND, 'INSIDE': INSIDE, 'GLOSS': GLOSS,
+             'SHARPNESS': float(SHARPNESS), 'STRENGTHS': vector(STRENGTHS), 'HALFWAY': vector(DIRECTIONS[:, 3]),
+             'COLOUR': vector(COLOURS['light sky blue']), **{f'LIGHT_{i}': vector(DIRECTIONS[:, i]) for i in range(3)}}
+    return ''.join(f'#define {name} {value}\n' for name, value in words.items())

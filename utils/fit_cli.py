@@ -1,0 +1,148 @@
+"""What the fit scripts share at the command line: their flags, the start that --init names, and what they print."""
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from utils.cli import str2bool
+from utils.files import InputError
+from utils.flame_params import FlameParams, evaluate, load_init, zero_params
+
+OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
+NUM_SHOWN = 20                  # of more targets than this, the others get no picture
+
+
+class OneFit(NamedTuple):
+    """params: FlameParams [1, ...]; others: {name: number} of further variables; before, after: {term: value}."""
+    params: Any
+    others: Any
+    before: Any
+    after: Any
+    iterations: int
+    status: str
+
+
+def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
+    """Adds the flags of all fits, one for each weight among them; formats: of the meshes, the usual one first."""
+    parser.add_argument('--out_path', default='./results', help='folder of the results (default: %(default)s)')
+    parser.add_argument('--visualize', type=str2bool, default=True,
+                        help='open the picture where there is a display (default: %(default)s)')
+    parser.add_argument('--format', choices=formats, default=formats[0],
+                        help='of the meshes; glb has joints and sliders (default: %(default)s)')
+    parser.add_argument('--num_morphs', type=int, default=50,
+                        help='sliders in a glb for identity, and as many for expression (default: %(default)s)')
+    parser.add_argument('--optimizer', choices=OPTIMIZERS, default='least_squares',
+                        help="the batched solver, or SciPy's as TF_FLAME used them (default: %(default)s)")
+    for name, weight in weights.items():
+        parser.add_argument(f'--weight_{name}', type=float, default=weight,
+                            help='weight of the term (default: %(default)s)')
+    parser.add_argument('--batch_size', type=int, help='targets held at once (default: as many as memory allows)')
+    parser.add_argument('--resume', type=str2bool, nargs='?', const=True, default=False,
+                        help='skip targets whose results are there (default: %(default)s)')
+    parser.add_argument('--init', help='start from the parameters in this file (.npz)')
+    parser.add_argument('--force', type=str2bool, nargs='?', const=True, default=False,
+                        help='take --init of another model (default: %(default)s)')
+    parser.add_argument('--shared_shape', type=str2bool, nargs='?', const=True, default=False,
+                        help='all targets are frames of one person: one identity for all (default: %(default)s)')
+    parser.add_argument('--smooth', type=float, default=0.0,
+                        help='with --shared_shape: weight of changes from frame to frame (default: %(default)s)')
+
+
+def fit_weights(args, weights):
+    """The weights {term: number} of the flags; raises InputError for one that is negative or not finite."""
+    found = {name: getattr(args, f'weight_{name}') for name in weights}
+    for name, weight in found.items():
+        if not 0 <= weight < np.inf:
+            raise InputError(f'--weight_{name} {weight}: expected a finite number, 0 or more')
+    return found
+
+
+def matrix_dtype(weights, usual):
+    """The name of the float type for the solver's matrices: single precision will do where the priors of the
+    coefficients are as strong as usual, weaker ones leave them ill-conditioned.
+    """
+    return 'float32' if all(weights[name] >= usual[name] for name in ('shape', 'expr')) else 'float64'
+
+
+def check_fit_flags(args, num_targets):
+    """Raises InputError for flags that do not go together."""
+    if args.num_morphs < 0:
+        raise InputError(f'--num_morphs {args.num_morphs}: expected 0 or more')
+    if args.batch_size is not None and args.batch_size < 1:
+        raise InputError(f'--batch_size {args.batch_size}: expected 1 or more')
+    if not 0 <= args.smooth < np.inf:
+        raise InputError(f'--smooth {args.smooth}: expected a finite number, 0 or more')
+    if args.shared_shape and args.optimizer != 'least_squares':
+        raise InputError(f'--shared_shape is for --optimizer least_squares, not {args.optimizer}')
+    if args.smooth and not args.shared_shape:
+        raise InputError('--smooth is for frames of one person, with --shared_shape')
+    if args.shared_shape and args.resume:
+        raise InputError('--shared_shape fits all frames together, so --resume cannot skip some of them')
+    if args.shared_shape and args.batch_size:
+        raise InputError('--shared_shape fits all frames at once, without --batch_size')
+
+
+def load_start(args, model_fname, sizes, num_targets):
+    """The parameters that --init names, [N, ...] for all targets, and the file's other content; None without --init."""
+    if args.init is None:
+        return None, {}
+    params, extras = load_init(args.init, model_fname, *sizes, force=args.force)
+    if len(params.trans) not in (1, num_targets):
+        raise InputError(f'{args.init}: parameters of {len(params.trans)} heads, expected 1 or {num_targets}')
+    return FlameParams(*(np.repeat(value, num_targets // len(value), axis=0) for value in params)), extras
+
+
+def start_params(sizes, rot, trans):
+    """Parameters [N, ...] of heads at rest, turned and moved: rot, trans [N, 3]."""
+    return zero_params(*sizes, batch=len(rot))._replace(rot=np.array(rot), trans=np.array(trans))
+
+
+def settings_of(args, weights, **files):
+    """What a result depends on beside its target: flags, weights and names of files, to be known again by --resume."""
+    return {'optimizer': args.optimizer, 'init': args.init or '', 'shared_shape': args.shared_shape,
+            'smooth': args.smooth, 'format': args.format, 'num_morphs': args.num_morphs, **weights, **files}
+
+
+def one_by_one(result):
+    """A FitResult of N targets as a list of N OneFit."""
+    others = [name for name in result.values if name not in FlameParams._fields]
+    return [OneFit(FlameParams(*(result.values[name][i:i + 1] for name in FlameParams._fields)),
+                   {name: result.values[name][i].item() for name in others},
+                   *({name: float(term[i]) for name, term in terms.items()} for terms in (result.before, result.after)),
+                   int(result.iterations[i]), result.status[i]) for i in range(len(result.iterations))]
+
+
+def rows_of(start, places):
+    """Some rows of the parameters to start from; None where there are none."""
+    return None if start is None else FlameParams(*(value[list(places)] for value in start))
+
+
+def with_vertices(fits, smpl):
+    """Pairs of each OneFit and its vertices [V, 3], the same bit for bit as sample_FLAME.py --params makes them."""
+    params = FlameParams(*(np.concatenate(part) for part in zip(*(fit.params for fit in fits), strict=True)))
+    return list(zip(fits, evaluate(smpl, params), strict=True))
+
+
+def write_head(out, mesh, args, model, params):
+    """Writes a fitted mesh in the format of the flags; a glb with joints and sliders of the head of params [1, ...]."""
+    if args.format == 'glb':
+        from utils.glb import write_glb
+        from utils.rig import make_rig
+        write_glb(out + '.glb', mesh, make_rig(model, params, args.num_morphs))
+    else:
+        {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
+
+
+def fit_extras(fit, weights):
+    """What _params.npz keeps of a fit beside its parameters."""
+    return {'loss': sum(fit.after.values()), 'status': fit.status, 'iterations': fit.iterations,
+            **{f'weight_{name}': weight for name, weight in weights.items()},
+            **{f'term_{name}': value for name, value in fit.after.items()}}
+
+
+def print_fit(fit, weights, distances):
+    """Prints the terms of one fit before and after, how it ended, and the distances in words."""
+    print(f'{"term":14}{"weight":>8}{"before":>16}{"after":>16}')
+    for name in fit.before:
+        print(f'{name:14}{weights[name]:8g}{fit.before[name]:16.6f}{fit.after[name]:16.6f}')
+    print(f'{"sum":22}{sum(fit.before.values()):16.6f}{sum(fit.after.values()):16.6f}')
+    print(f'{fit.iterations} iterations, {fit.status}. {distances}')

@@ -1,0 +1,110 @@
+"""The equations of one step of the least-squares solver where the points are all vertices of a mesh.
+
+Thousands of points determine hundreds of coefficients, whose Jacobian is too large to be held for each problem. The
+layer gives their part of the normal matrix without it (tf_smpl/vertices.py), and its Cholesky factor eliminates them.
+
+Letters in shapes: A problems, V vertices, P columns for them, O outer parameters, B coefficients, R rows per point.
+"""
+from typing import Any, NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+
+class MeshEquations(NamedTuple):
+    """loss [A]; half gradients g_outer [A, O], g_inner [A, B]; the normal matrix without priors: h_outer [A, O, O],
+    h_mixed [A, B, O], h_inner [A, B, B]; d_* [A, O], [A, B]: the priors; s_* the scales.
+    """
+    loss: Any
+    g_outer: Any
+    g_inner: Any
+    h_outer: Any
+    h_mixed: Any
+    h_inner: Any
+    d_outer: Any
+    d_inner: Any
+    s_outer: Any
+    s_inner: Any
+
+
+def tf_equations(problem, x, data):
+    """The MeshEquations at x [A, O + B]."""
+    values = problem.unpacked(x)
+    head, layer = problem.head(values), problem.points
+    vertices = layer(head.trans, head.beta, head.theta)
+    points, direct = tf.identity(vertices), {name: tf.identity(value) for name, value in values.items()}
+    loss, (d_points, *gradient), terms = problem.tf_derivatives(points, direct, data)
+    gradient = tf.concat(gradient, 1) + tf.gradients(vertices, x, d_points)[0]
+
+    moving = layer.moving(head.beta, head.theta)
+    unit = tf.reshape(tf.eye(3, dtype=layer.matrix_dtype), [1, 3, 3, 1]) + tf.zeros_like(moving.d_theta[:, :3])
+    d_outer = tf.concat([unit, moving.d_theta], 1)                              # [A, 18, 3, P]
+    parts = [_tf_row_parts(problem, moving, d_outer, blocks, columns) for blocks, columns in terms.rows]
+    parts += [_tf_dense_parts(problem, moving, d_outer, g, columns) for g, columns in terms.dense]
+    h_outer, h_mixed, h_inner = (tf.add_n(list(matrices)) for matrices in zip(*parts, strict=True))
+    d, s = problem.tf_scales(terms.priors, tf.cast(tf.linalg.diag_part(h_outer), x.dtype))
+    return MeshEquations(loss, *problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s))
+
+
+def _tf_row_parts(problem, moving, d_outer, blocks, columns):
+    """What a term that is made row by row adds to the three parts of the normal matrix."""
+    layer, element_wise = problem.points, blocks.shape[3] == 1
+    blocks = _tf_padded(tf.transpose(blocks, [0, 1, 3, 2]), d_outer)            # [A, R, C, P], or [A, 3, 1, P]
+    if element_wise:
+        rows, square = d_outer * blocks[:, None, :, 0], tf.reduce_max(tf.square(blocks[:, :, 0]), 1)
+    else:
+        rows, square = tf.reduce_sum(d_outer[:, :, None] * blocks[:, None], 3), tf.reduce_sum(tf.square(blocks), [1, 2])
+    columns = {name: _tf_padded(tf.transpose(value, [0, 3, 1, 2]), d_outer) for name, value in columns.items()}
+    rows = problem.tf_outer_columns(rows, columns, axis=1)                      # [A, O, R, P]
+    back = rows * blocks[:, None, :, 0] if element_wise else tf.reduce_sum(rows[:, :, :, None] * blocks[:, None], 2)
+    flat = tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]])
+    h_mixed = tf.linalg.matrix_transpose(layer.beta_products(moving, back))
+    return tf.matmul(flat, flat, transpose_b=True), h_mixed, layer.tf_gram(moving, square)
+
+
+def _tf_dense_parts(problem, moving, d_outer, g, columns):
+    """What a term of any form adds: g [A, R, C, V] is its Jacobian by the vertices."""
+    g = _tf_padded(g, d_outer)
+    columns = {name: tf.cast(value, g.dtype) for name, value in columns.items()}
+    outer = problem.tf_outer_columns(tf.einsum('arcp,aocp->aro', g, d_outer), columns)
+    inner = problem.points.beta_products(moving, g) + problem.tf_inner_columns(g, columns)
+    return (tf.matmul(outer, outer, transpose_a=True), tf.matmul(inner, outer, transpose_a=True),
+            tf.matmul(inner, inner, transpose_a=True))
+
+
+def _tf_padded(values, like):
+    """[.., V] -> [.., P], in the dtype of `like`."""
+    values = tf.cast(values, like.dtype)
+    return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, like.shape[3] - values.shape[-1]]])
+
+
+def tf_solve(equations, damping, right):
+    """The solutions [A, O + B, Q] at a damping [A] for right sides [A, O + B, Q]."""
+    e, damping = equations, damping[:, None]
+    dtype, there, num_outer = right.dtype, e.h_inner.dtype, e.d_outer.shape[1]
+    right = tf.cast(right, there)
+    priors = tf.cast(e.d_inner + damping * e.s_inner, there)
+    factor = tf.linalg.cholesky(tf.linalg.set_diag(e.h_inner, tf.linalg.diag_part(e.h_inner) + priors))
+    solved = tf.linalg.cholesky_solve(factor, tf.concat([e.h_mixed, right[:, num_outer:]], 2))
+    solved_outer, solved_right = solved[:, :, :num_outer], solved[:, :, num_outer:]
+    reduced = tf.cast(tf.concat([e.h_outer, right[:, :num_outer]], 2)
+                      - tf.matmul(e.h_mixed, solved, transpose_a=True), dtype)
+    h_outer = reduced[:, :, :num_outer] + tf.linalg.diag(e.d_outer + damping * e.s_outer)
+    outer = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer), reduced[:, :, num_outer:])
+    return tf.concat([outer, tf.cast(solved_right - tf.matmul(solved_outer, tf.cast(outer, there)), dtype)], 1)
+
+
+def tf_times(equations, x):
+    """The normal matrix without damping times x [A, O + B]."""
+    e, num_outer = equations, equations.d_outer.shape[1]
+    outer, inner = (tf.cast(part, e.h_inner.dtype)[:, :, None] for part in (x[:, :num_outer], x[:, num_outer:]))
+    parts = tf.concat([tf.matmul(e.h_outer, outer) + tf.matmul(e.h_mixed, inner, transpose_a=True),
+                       tf.matmul(e.h_mixed, outer) + tf.matmul(e.h_inner, inner)], 1)
+    return tf.cast(parts[:, :, 0], x.dtype) + tf.concat([e.d_outer, e.d_inner], 1) * x
+
+
+def tf_normal_matrix(equations):
+    """The normal matrix [A, O + B, O + B] without damping."""
+    e = equations
+    upper = tf.concat([e.h_outer, tf.linalg.matrix_transpose(e.h_mixed)], 2)
+    whole = tf.cast(tf.concat([upper, tf.concat([e.h_mixed, e.h_inner], 2)], 1), e.d_outer.dtype)
+    return whole + tf.linalg.diag(tf.concat([e.d_outer, e.d_inner], 1))

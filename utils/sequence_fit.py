@@ -1,0 +1,103 @@
+"""Frames of one person: one identity for all, everything else frame by frame, and changes between frames kept small.
+
+The loss is that of all frames and sum_n |(y_n+1 - y_n) / unit|^2 times the weight `smooth`, y all variables of a frame
+but the identity. Each Gauss-Newton step, damped as in utils/least_squares.py, is solved exactly: the frames make a
+block tridiagonal system, the identity a border of it, whose Schur complement is as large as the identity.
+
+Letters in shapes: N frames, Y variables of a frame, S coefficients of identity, X = Y + S.
+"""
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+from tqdm import tqdm
+
+UNITS = {'trans': 0.01, 'rot': 0.1, 'neck': 0.1, 'jaw': 0.1, 'eyes': 0.1, 'exp': 1.0}     # metres, radians, deviations
+RELATIVE_UNIT = 0.05                    # of any other variable, as a part of its mean
+FIRST_DAMPING, MOST_DAMPING, FLOOR = 1e-5, 1e12, 1e-9
+MAX_ITERATIONS, FTOL, GTOL = 100, 1e-9, 1e-10
+
+
+class Normal(NamedTuple):
+    """loss [N]; half gradients g_frames [N, Y], g_shape [S]; normal matrices h_frames [N, Y, Y], h_mixed [N, Y, S] and,
+    summed over the frames, h_shape [S, S].
+    """
+    loss: Any
+    g_frames: Any
+    g_shape: Any
+    h_frames: Any
+    h_mixed: Any
+    h_shape: Any
+
+
+def fit_sequence(evaluate, frames, shape, smooth):
+    """Minimises over frames [N, Y] and shape [S], from the values given.
+
+    evaluate(frames, shape) -> Normal. smooth [Y]: the weight of each variable's squared change. Returns frames, shape,
+    the number of iterations and, in words, why it stopped.
+    """
+    best, damping, promised, status = None, FIRST_DAMPING, 0.0, 'too many iterations'
+    trial = frames, shape
+    for iteration in tqdm(range(1, MAX_ITERATIONS + 1), unit='step', leave=False, disable=None):    # noqa: B007
+        found = evaluate(*trial)
+        loss = found.loss.sum() + np.sum(smooth * np.diff(trial[0], axis=0) ** 2)
+        if best is not None and not loss <= best[2]:
+            damping, trial, promised = max(10 * damping, 1e-3), best[0], 0.0
+            if damping > MOST_DAMPING:
+                status = 'the step vanished'
+                break
+            continue
+        if promised:
+            lowered = best[2] - loss
+            damping *= max(0.1, 1 - (2 * lowered / promised - 1) ** 3)
+            if lowered <= FTOL * loss:
+                best, status = (trial, found, loss), 'the loss settled'
+                break
+        best = (trial, found, loss)
+        step, promised = solve_border(found, trial[0], smooth, damping)
+        if promised <= GTOL * loss:
+            status = 'the gradient vanished'
+            break
+        trial = trial[0] + step[0], trial[1] + step[1]
+    return *best[0], iteration, status
+
+
+def solve_border(normal, frames, smooth, damping):
+    """The step (frames [N, Y], shape [S]) at a damping, and by how much it should lower the loss."""
+    changes = np.diff(frames, axis=0, prepend=frames[:1], append=frames[-1:])
+    g_frames = normal.g_frames + smooth * (changes[:-1] - changes[1:])
+    count, width = g_frames.shape
+    coupled = np.full(count, 2.0)
+    coupled[[0, -1]] -= 1
+    if count == 1:
+        coupled[:] = 0
+    blocks = normal.h_frames.copy()
+    diagonals = np.einsum('nyy->ny', blocks)                                    # a view
+    scales = diagonals + FLOOR * diagonals.max(axis=1, keepdims=True)
+    diagonals += coupled[:, None] * smooth + damping * scales
+    s_shape = np.diag(normal.h_shape) + FLOOR * np.diag(normal.h_shape).max()
+    h_shape = normal.h_shape + damping * np.diag(s_shape)
+
+    solved = _solve_tridiagonal(blocks, smooth, np.concatenate([-g_frames[:, :, None], normal.h_mixed], axis=2))
+    schur = h_shape - np.einsum('nys,nyt->st', normal.h_mixed, solved[:, :, 1:], optimize=True)
+    right = -normal.g_shape - np.einsum('nys,ny->s', normal.h_mixed, solved[:, :, 0])
+    shape = scipy.linalg.solve(schur, right, assume_a='pos')
+    step = solved[:, :, 0] - solved[:, :, 1:] @ shape
+    promised = np.sum(step * (damping * scales * step - g_frames)) + np.sum(
+        shape * (damping * s_shape * shape - normal.g_shape))
+    return (step, shape), promised
+
+
+def _solve_tridiagonal(blocks, smooth, right):
+    """Solves for blocks [N, Y, Y] on the diagonal and -diag(smooth) beside it; right [N, Y, Q] -> [N, Y, Q]."""
+    factors, right = [], right.copy()
+    for n, block in enumerate(blocks):
+        if n and smooth.any():
+            block = block - smooth[:, None] * scipy.linalg.cho_solve(factors[-1], np.diag(smooth))
+            right[n] += smooth[:, None] * scipy.linalg.cho_solve(factors[-1], right[n - 1])
+        factors.append(scipy.linalg.cho_factor(block))
+    for n in reversed(range(len(blocks))):
+        if n + 1 < len(blocks):
+            right[n] += smooth[:, None] * right[n + 1]
+        right[n] = scipy.linalg.cho_solve(factors[n], right[n])
+    return right

@@ -1,0 +1,109 @@
+"""What --visualize does: results in a window where there is one, else as pictures, and samples to choose from.
+
+    True      a window where a display and OpenGL are there, else one line that says why not
+    window    the same
+    browser   no window; what shows results in a browser is utils/browser.py
+    False     nothing opens; pictures are written all the same
+"""
+import os
+import select
+import sys
+
+from tqdm import tqdm
+
+from utils.viewer import NoWindow, open_cells, open_picture
+
+KEYS = 's saves, any other key goes on, q quits (in the window, or here with Enter)'
+
+
+def show_results(mode, rows, picture, titlebar):
+    """Shows lists of meshes, one list for each cell of the rows, in a window that stays when the script ends.
+
+    mode is what utils.cli.visualize returns. Where no window can be opened, `picture`, the file that shows the same, is
+    named, and opened in the desktop's viewer if there is one.
+    """
+    cells = open_for(mode, (len(rows), len(rows[0])), titlebar, f'see {picture}', keepalive=True)
+    if cells is None:
+        if mode == 'browser':
+            print('Heads are shown in a browser by sample_FLAME.py --params NAME_params.npz --visualize browser; '
+                  f'see {picture}', file=sys.stderr)
+        elif mode:
+            open_picture(picture)
+        return
+    for row_of_meshes, row in zip(rows, cells, strict=True):
+        for meshes, cell in zip(row_of_meshes, row, strict=True):
+            cell.set_static_meshes(meshes)
+
+
+def chosen(mode, heads, labels):
+    """Yields those of heads, (i, mesh), that are to be saved: shows each in a window with its label and asks for a key.
+
+    s saves, any other key goes on, q or closing the window ends. All are saved where there is no window, and from the
+    moment on when nobody is there to ask: the terminal's input has ended.
+    """
+    otherwise = 'all samples are saved; --visualize browser shows them'
+    cells = open_for(mode, (1, 1), 'Samples', otherwise, keepalive=False)
+    if cells is None:
+        yield from heads
+        return
+    cell = cells[0][0]
+    answers = Answers(cell)
+    for i, mesh in heads:
+        cell.set_titlebar(f'{labels[i]}: {KEYS}')
+        cell.set_dynamic_meshes([mesh], blocking=True)
+        if answers.is_asked:
+            tqdm.write(f'{labels[i]}: {KEYS}', file=sys.stderr)
+        key = answers.wait()
+        if key == 'q':
+            break
+        if key in ('s', None):
+            yield i, mesh
+    cell.close()
+
+
+class Answers:
+    """Keys from a window, or from the terminal with Enter, whichever comes first."""
+
+    def __init__(self, cell):
+        self.cell, self.is_asked, self.typed = cell, True, b''
+
+    def wait(self):
+        """The next key, in lower case ('\\n': Enter alone); None, now and later, where the terminal's input ends."""
+        while self.is_asked:
+            key = self.cell.get_keypress(timeout=0.05) or self._typed_key()
+            if key is not None:
+                return key
+        return None
+
+    def _typed_key(self):
+        if sys.platform == 'win32':
+            import msvcrt
+            return msvcrt.getwch().lower() if msvcrt.kbhit() else None
+        while b'\n' not in self.typed:
+            try:
+                ready = select.select([sys.stdin.fileno()], [], [], 0)[0]
+                read = os.read(sys.stdin.fileno(), 1024) if ready else None
+            except (OSError, ValueError, AttributeError):       # no terminal at all
+                read = b''
+            if read is None:
+                return None
+            if not read:
+                self.is_asked = False
+                return None
+            self.typed += read
+        line, _, self.typed = self.typed.partition(b'\n')
+        return line.decode(errors='replace').strip().lower()[:1] or '\n'
+
+
+def open_for(mode, shape, titlebar, otherwise, keepalive):
+    """The rows of cells of a new window; None where none is asked for, or none can be opened, which a line says.
+
+    otherwise: what that line says of what happens instead.
+    """
+    if mode in (False, 'browser'):
+        return None
+    try:
+        return open_cells(shape, keepalive, titlebar)
+    except NoWindow as reason:
+        print(f'No window: {reason}; {otherwise}', file=sys.stderr)
+        return None

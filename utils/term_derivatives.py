@@ -1,0 +1,136 @@
+"""Derivatives of a script's residual terms by the points and variables that they are written in, with their structure.
+
+A term is a tensor [N, ...] of residuals of N independent problems. Three kinds are told apart by walking through the
+graph, so that a term that somebody adds is right without more, and the usual ones are cheap:
+'prior'   [N, W], one variable, element by element: its Jacobian is diagonal;
+'points'  [N, L, C], the points, element by element, and perhaps some outer variables in any way;
+'rows'    [N, L, R], row l of it depends on row l of the points alone, and perhaps on outer variables;
+'dense'   anything else: one backward pass for each of its numbers.
+"""
+import math
+from typing import Any, NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+ELEMENTWISE = {'Identity', 'Neg', 'Sub', 'Add', 'AddV2', 'Mul', 'MulNoNan', 'RealDiv', 'Div', 'DivNoNan', 'Square',
+               'Sqrt', 'Rsqrt', 'Abs', 'Exp', 'Expm1', 'Log', 'Log1p', 'Tanh', 'Sigmoid', 'Softplus', 'Relu', 'Sin',
+               'Cos', 'Pow', 'Maximum', 'Minimum', 'Select', 'SelectV2', 'SquaredDifference', 'Reciprocal', 'Inv'}
+INNER = {'shape', 'exp'}          # the other variables are few numbers: outer ones
+PASSES_UNROLLED = 8
+
+
+class TermDerivatives(NamedTuple):
+    """priors: {variable: its diagonal [N, W] of the normal matrix}. rows: for each term that is made row by row, blocks
+    [N, R, L, C], or [N, C, L, 1] where it is made element by element, and {outer variable: columns [N, R, L, W]}.
+    dense: for each other term g [N, R, C, L], its Jacobian by the points, and {variable: columns [N, R, W]}.
+    """
+    priors: Any
+    rows: Any
+    dense: Any
+
+
+def tf_term_derivatives(terms, points, variables):
+    """The TermDerivatives of {name: term} by points [N, L, C] and {name: variable [N, W]}.
+
+    Raises ValueError, which names it, for a term or a variable on which nothing depends.
+    """
+    kinds = {name: kind_of_term(name, term, points, variables) for name, term in terms.items()}
+    made = TermDerivatives({}, [], [])
+    for name, (kind, direct) in kinds.items():
+        term = terms[name]
+        if kind == 'prior':
+            diagonal = tf.square(tf_diagonal(term, variables[direct[0]]))
+            made.priors[direct[0]] = made.priors.get(direct[0], 0) + diagonal
+        elif kind == 'dense':
+            g, *columns = tf_dense(term, [points, *(variables[variable] for variable in direct)])
+            made.dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True))))
+        else:
+            blocks = (tf_row_blocks(term, points) if kind == 'rows'
+                      else tf.transpose(tf_diagonal(term, points), [0, 2, 1])[..., None])
+            made.rows.append((blocks, {variable: tf.transpose(tf_columns(term, variables[variable]), [0, 2, 1, 3])
+                                       for variable in direct}))
+    return made
+
+
+def kind_of_term(name, term, points, variables):
+    """Returns the term's kind and the names of the variables that it depends on directly, apart from the points.
+
+    points: the tensor [N, L, C] it may be made of; variables: {name: tensor [N, W]}. Raises ValueError, which names
+    the term, where it depends on nothing.
+    """
+    direct = [name for name, variable in variables.items() if _between(term, variable)]
+    if not _between(term, points):
+        if not direct:
+            raise ValueError(f'the term {name!r} depends neither on the points nor on {", ".join(variables)}')
+        variable = variables[direct[0]]
+        return ('prior' if len(direct) == 1 and _keeps_places(term, variable, variable.shape) else 'dense'), direct
+    if INNER.isdisjoint(direct):
+        for kind, shape in (('points', [None, *points.shape[1:]]), ('rows', [None, points.shape[1], None])):
+            if _keeps_places(term, points, shape):
+                return kind, direct
+    return 'dense', direct
+
+
+def tf_diagonal(term, source):
+    """The diagonal, in the shape of `source`, of the Jacobian of a term that is made of it element by element."""
+    return tf.gradients(term, source, unconnected_gradients=tf.UnconnectedGradients.ZERO)[0]
+
+
+def tf_row_blocks(term, points):
+    """The blocks [N, R, L, C] of the Jacobian of a term [N, L, R] by the points [N, L, C]."""
+    return tf.stack([tf.gradients(term[:, :, row], points)[0] for row in range(term.shape[2])], axis=1)
+
+
+def tf_columns(term, variable):
+    """The Jacobian [N, ..., W] of a term by a variable [N, W] of few columns, a forward pass for each."""
+    cotangent = tf.zeros_like(term)
+    backward = tf.gradients(term, variable, cotangent)[0]
+    columns = [tf.gradients(backward, cotangent, tf.one_hot(column, variable.shape[1], dtype=variable.dtype)
+                            + tf.zeros_like(variable))[0] for column in range(variable.shape[1])]
+    return tf.stack(columns, axis=-1)
+
+
+def tf_dense(term, sources):
+    """The Jacobians [N, R, ...] of a term of R numbers by each of some tensors, a backward pass for each number."""
+    term = tf.reshape(term, [-1, math.prod(term.shape[1:])])
+
+    def tf_pass(number):
+        one = tf.one_hot(number, term.shape[1], dtype=term.dtype) + tf.zeros_like(term)
+        return tf.gradients(term, sources, one, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    if term.shape[1] <= PASSES_UNROLLED:
+        passes = [tf_pass(number) for number in range(term.shape[1])]
+        return [tf.stack(parts, axis=1) for parts in zip(*passes, strict=True)]
+    passes = tf.map_fn(tf_pass, tf.range(term.shape[1]), fn_output_signature=[source.dtype for source in sources])
+    return [tf.reshape(tf.einsum('rn...->nr...', part), [-1, term.shape[1], *source.shape[1:]])
+            for part, source in zip(passes, sources, strict=True)]
+
+
+def _keeps_places(term, source, shape):
+    """Whether each number of `term` depends on numbers of `source` at the same place only, on the axes that `shape`
+    gives sizes for: all tensors between them have this shape, and are made element by element.
+    """
+    return all(tensor is source or tensor.shape.is_compatible_with(shape) and tensor.shape.rank == len(shape)
+               and (tensor.op.type in ELEMENTWISE or _cuts_last_axis(tensor.op)) for tensor in _between(term, source))
+
+
+def _between(term, source):
+    """The tensors through which a term depends on a source, both included; none where it does not."""
+    depends = {}
+
+    def is_between(tensor):
+        if tensor.ref() not in depends:
+            depends[tensor.ref()] = tensor is source or any([is_between(x) for x in tensor.op.inputs])
+        return depends[tensor.ref()]
+    is_between(term)
+    return [key.deref() for key, is_so in depends.items() if is_so]
+
+
+def _cuts_last_axis(op):
+    """Whether a slice leaves out numbers on the last axis alone, and turns none round."""
+    if op.type != 'StridedSlice' or op.get_attr('new_axis_mask') or op.get_attr('shrink_axis_mask'):
+        return False
+    strides = tf.get_static_value(op.inputs[3])
+    whole = op.get_attr('begin_mask') & op.get_attr('end_mask') | op.get_attr('ellipsis_mask')
+    source, result = op.inputs[0].shape, op.outputs[0].shape
+    return (strides is not None and (strides == 1).all() and whole & 1 == 1
+            and source.rank == result.rank and source[1:-1] == result[1:-1])
