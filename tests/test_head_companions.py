@@ -22,6 +22,7 @@ from utils.synthetic_head.landmarks import static_landmarks
 from utils.synthetic_head.mesh import HeadMesh
 from utils.synthetic_head.portrait import SCALE, SIZE, portrait_turn, portrait_vertices
 from utils.synthetic_head.recordings import FRAMES, scanned_vertices
+from utils.texture_model import load_texture_space
 
 FLAMES_MASKS = {'eye_region', 'neck', 'left_eyeball', 'right_eyeball', 'right_ear', 'right_eye_region', 'forehead',
                 'lips', 'nose', 'scalp', 'boundary', 'face', 'left_ear', 'left_eye_region'}
@@ -198,7 +199,12 @@ def test_all_files_are_where_they_are_said_to_be():
         assert name.startswith('synthetic_') and FILES[asset].split('/')[0] in ('models', 'data')
 
 
-def test_the_gallery_shows_every_expression_and_pose(model):
-    faces = gallery.expressions_sheet(model), gallery.poses_sheet(model)
-    assert [face.shape[1] for face in faces] == [7 * 312 + 12, 4 * 312 + 12]
+def test_the_gallery_shows_every_expression_and_pose(model, head, monkeypatch):
+    monkeypatch.setattr(gallery, 'FACE', 90)
+    monkeypatch.setattr(gallery, 'draw_portrait', lambda head, v, texture: np.full((SIZE, SIZE, 3), 99, np.uint8))
+    space = load_texture_space(synthetic_path('texture_space'))
+    sheets = (gallery.expressions_sheet(model), gallery.poses_sheet(head, model, space.texture(np.zeros(20))),
+              gallery.textures_sheet(head, model, space))
+    assert [sheet.shape[1] for sheet in sheets] == [7 * 102 + 12, 4 * 102 + 12, 5 * 102 + 12]
+    assert [(sheet[..., 0] == 99).sum() // 90**2 for sheet in sheets[1:]] == [len(gallery.POSES), 10]
     assert (np.abs(gallery.clay_face(model['v_template'], model['f']).astype(int) - 255).max(2) > 0).mean() > 0.4
