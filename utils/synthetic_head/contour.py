@@ -10,7 +10,7 @@ from utils.synthetic_head.landmarks import static_landmarks, vertex_triangle
 
 LARGEST = 39                                    # degrees; beyond, the points stay
 CURVES = ((34, 21, 12), (29, 21, 12), (24, 21, 12), (19, 21, 12), (14, 18, 8), (13, 14, 6), (12, 10, 4), (12, 5, 2))
-CHIN = 12                                       # row on the midline; of the curves: row, first and last column
+CHIN = 11                                       # row of the menton on the midline, where the chin turns into the throat
 
 
 def landmarks_68(head, degrees=0):
