@@ -16,7 +16,7 @@ from utils.synthetic_head.posing import posed_vertices
 
 CLAY = (0.66, 0.72, 0.80)                       # blue, green, red
 POSES = {'rest': {}, 'jaw': {6: 0.3}, 'jaw aside': {6: 0.1, 7: 0.12}, 'neck': {4: 0.5}, 'nod': {3: 0.35},
-         'eyes left': {10: 0.4, 13: 0.4}, 'eyes down': {9: 0.3, 12: 0.3}, 'head': {1: -0.6, 2: 0.2}}
+         'eyes left': {10: 0.4, 13: 0.4}, 'eyes down': {9: 0.3, 12: 0.3}, 'head': {1: -0.5, 2: 0.12}}
 FACE = 300                                      # pixels of a picture of a face
 REACH, DISTANCE = 0.115, 1.2                    # metres around the middle of a picture in clay, and to the viewer
 
