@@ -1,4 +1,5 @@
 """One graph for all fits of a script: the least-squares solver for batches, or SciPy's optimisers one by one."""
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from utils.least_squares import STATUS, Problem, equations_of, tf_least_squares
 from utils.scipy_optimizer import ScipyOptimizerInterface
 from utils.sequence_fit import RELATIVE_UNIT, UNITS, Normal, fit_sequence
 
+AT_ONCE = 2                     # chunks: while one waits for a small operation the other keeps the cores busy
 OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
 
 
@@ -41,8 +43,10 @@ class FitSolver:
             self._build(initial, data)
         size = self.chunk if self.optimizer == 'least_squares' else 1
         count = len(next(iter(initial.values())))
-        parts = [self._run(*({name: value[start:start + size] for name, value in arrays.items()}
-                             for arrays in (initial, data))) for start in range(0, count, size)]
+        chunks = [[{name: value[start:start + size] for name, value in arrays.items()} for arrays in (initial, data)]
+                  for start in range(0, count, size)]
+        with ThreadPoolExecutor(AT_ONCE if self.optimizer == 'least_squares' else 1) as threads:
+            parts = list(threads.map(self._run, *zip(*chunks, strict=True)))
         result = parts[0] if len(parts) == 1 else FitResult(
             *({name: np.concatenate([part[name] for part in group]) for name in group[0]}
               for group in list(zip(*parts, strict=True))[:3]),
