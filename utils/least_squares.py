@@ -46,11 +46,12 @@ class Solution(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: the best x [N, X] so far with its terms [N, K], the half gradient [N, X] at the last x before and
-    the last step [N, X] (0 where it kept what it promised, or was not taken), damping, iterations, status, and the
-    indices [A] of the problems that run.
+    """Of the loop: the best x [N, X] so far with its points [N, L, C] and terms [N, K], the half gradient [N, X] at the
+    last x before and the last step [N, X] (0 where it kept what it promised, or was not taken), damping, iterations,
+    status, and the indices [A] of the problems that run.
     """
     x: Any
+    points: Any
     terms: Any
     gradient: Any
     moved: Any
@@ -76,13 +77,14 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
-    before = problem.tf_terms(x, data)
+    at = problem.tf_points(x)
+    before = problem.tf_terms(x, at, data)
     terms, zero = tf.stack(list(before.values()), 1), tf.zeros_like(x[:, 0], tf.int32)
     first = tf.reduce_sum(terms, 1)
     status = tf.where(tf.math.is_finite(first), zero + RUNNING, zero + NOT_FINITE)
     running = tf.where(tf.equal(status, RUNNING))[:, 0]
-    state = _State(x, terms, tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(first) + FIRST_DAMPING, zero, status,
-                   running)
+    state = _State(x, at, terms, tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(first) + FIRST_DAMPING, zero,
+                   status, running)
 
     def tf_body(*state):
         return _tf_iterate(problem, data, LEAST_LOSS * first, max_iterations, ftol, xtol, gtol, _State(*state))
@@ -94,15 +96,17 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
 
 def _tf_iterate(problem, data, least, max_iterations, ftol, xtol, gtol, state):
     """Tries a step in every problem that runs and takes it where the loss is lower."""
-    x, terms, last_gradient, moved, damping, iterations = (tf.gather(part, state.active) for part in state[:6])
+    x, points, terms, last_gradient, moved, damping, iterations = (
+        tf.gather(part, state.active) for part in state[:7])
     data = {name: tf.gather(value, state.active) for name, value in data.items()}
     algebra = equations_of(problem.points)
-    equations = algebra.tf_equations(problem, x, data)
+    equations = algebra.tf_equations(problem, x, points, data)
     gradient = tf.concat([equations.g_outer, equations.g_inner], 1)
     lacking = gradient - last_gradient - algebra.tf_times(equations, moved)
     step, promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
 
-    tried = tf.stack(list(problem.tf_terms(x + step, data).values()), 1)
+    there = problem.tf_points(x + step)
+    tried = tf.stack(list(problem.tf_terms(x + step, there, data).values()), 1)
     loss, lowered = tf.reduce_sum(terms, 1), tf.reduce_sum(terms - tried, 1)
     accepted, gain = lowered >= 0, lowered / promised                       # not so where it is NaN
     damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
@@ -114,11 +118,12 @@ def _tf_iterate(problem, data, least, max_iterations, ftol, xtol, gtol, state):
                           (tf.abs(promised) <= gtol * small, NO_GRADIENT)):
         status = tf.where(is_so, tf.fill(tf.shape(status), reason), status)
     taken = accepted[:, None]
-    parts = (tf.where_v2(taken, x + step, x), tf.where_v2(taken, tried, terms), gradient,
+    parts = (tf.where_v2(taken, x + step, x), tf.where_v2(taken[:, None], there, points),
+             tf.where_v2(taken, tried, terms), gradient,
              tf.where_v2(taken & (gain < POOR_GAIN)[:, None], step, tf.zeros_like(step)),
              tf.maximum(damping, LEAST_DAMPING), iterations + 1, status)
     places = state.active[:, None]
-    parts = [tf.tensor_scatter_nd_update(whole, places, part) for whole, part in zip(state[:7], parts, strict=True)]
+    parts = [tf.tensor_scatter_nd_update(whole, places, part) for whole, part in zip(state[:8], parts, strict=True)]
     return _State(*parts, tf.boolean_mask(state.active, tf.equal(status, RUNNING)))
 
 
@@ -166,11 +171,14 @@ class Problem:
         """FlameParams of {name: [N, W]}, which may have other names as well."""
         return FlameParams(*(values[name] for name in FlameParams._fields))
 
-    def tf_terms(self, x, data):
-        """The weighted sum of squares of each term, {name: [N]}."""
-        values = self.unpacked(x)
-        params = self.head(values)
-        residuals = self.tf_weighted(self.points(params.trans, params.beta, params.theta), values, data)
+    def tf_points(self, x):
+        """The points [N, L, C] of x."""
+        head = self.head(self.unpacked(x))
+        return self.points(head.trans, head.beta, head.theta)
+
+    def tf_terms(self, x, points, data):
+        """The weighted sum of squares of each term, {name: [N]}, of x and its points."""
+        residuals = self.tf_weighted(points, self.unpacked(x), data)
         return {name: tf.reduce_sum(tf.square(tf.reshape(residual, [tf.shape(x)[0], math.prod(residual.shape[1:])])), 1)
                 for name, residual in residuals.items()}
 

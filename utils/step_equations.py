@@ -38,8 +38,8 @@ class Equations(NamedTuple):
     num_shape: int
 
 
-def tf_equations(problem, x, data):
-    """The Equations at x [A, O + B]."""
+def tf_equations(problem, x, _, data):
+    """The Equations at x [A, O + B]; the points are made again, with what moves them."""
     values = problem.unpacked(x)
     head, layer = problem.head(values), problem.points
     moving = layer.moving(head.trans, head.beta, head.theta)
