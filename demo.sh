@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 setup_env requirements.txt
 
 failed=0
-picture=
+written=
 
 # The names of the pictures among the paths on standard input (of numbered ones the first), and how many files of each
 # other kind.
@@ -25,7 +25,7 @@ summary() {
 
 # run_demo NAME SCRIPT [FLAGS]: prints the seconds taken and what was written, or the output of a script that failed.
 run_demo() {
-    local name=$1 script=$2 start=$SECONDS written
+    local name=$1 script=$2 start=$SECONDS
     shift 2
     [ -f "$script" ] || return 0
     mkdir -p "results/$name"
@@ -33,7 +33,6 @@ run_demo() {
     printf '%-25s' "$name"
     if "$VENV_PYTHON" "$script" "$@" --out_path "results/$name" --visualize False >"results/$name.log" 2>&1 </dev/null; then
         written=$(find "results/$name" -type f -newer results/.started)
-        picture=$(grep '\.png$' <<<"$written" | sort | tail -n 1 || echo "$picture")
         printf '%3d s   results/%s: %s\n' $((SECONDS - start)) "$name" "$(summary <<<"$written")"
     else
         printf 'FAILED with exit code %d:\n' $?
@@ -67,5 +66,8 @@ run_demo fit_3D_landmarks fit_3D_landmarks.py $flags
 run_demo fit_2D_landmarks fit_2D_landmarks.py $flags
 
 rm -f results/.started
-[ -z "$picture" ] || echo "Look at $PWD/$picture"
+if [ -n "$written" ]; then
+    "$VENV_PYTHON" -m utils.demo_page results
+    echo "Look at $PWD/results/index.html"
+fi
 exit $failed

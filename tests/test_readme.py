@@ -216,7 +216,7 @@ def test_links_lead_somewhere(page):
 
 def test_pictures_are_small():
     pictures = re.findall(r'!\[[^]]+\]\(([^)]+)\)', README)
-    assert len(pictures) == 2
+    assert len(pictures) == 6
     for picture in pictures:
         assert os.path.getsize(os.path.join(ROOT, picture)) <= 150e3
 

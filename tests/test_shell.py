@@ -242,8 +242,8 @@ def test_demo_runs_the_scripts_that_exist_without_a_window(clone):
     lines = done.out.splitlines()[-4:]
     assert [line.split()[0] for line in lines] == ['sample_FLAME', 'sample_VOCA_template', 'fit_2D_landmarks', 'Look']
     assert 'results/fit_2D_landmarks: fit.png, 2 .ply' in lines[2]
-    picture = lines[3].removeprefix('Look at ')
-    assert os.path.isfile(picture) and 'fit_2D_landmarks' in picture
+    assert lines[3] == f'Look at {clone.root}/results/index.html'
+    assert clone.calls()[-1] == '-m utils.demo_page results'
     assert (clone.root / 'results/fit_2D_landmarks.log').is_file()
 
 

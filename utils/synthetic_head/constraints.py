@@ -48,10 +48,11 @@ def place_head(half, constraints):
         for column in range(2 if row > 48 else 14, COLUMNS, 2):
             constraints.hint(grid[row, column], (half_width * sine[column], y[column], z[column]), 0.12)
     constraints.hint(half.cap[0, controls.CAP // 2], controls.CROWN, 0.5)
-    row, section = neck_section(controls.NECK_MIDDLE)
-    for column in range(6, COLUMNS, 6):
-        constraints.hint(grid[row, column], section[column], 1.0)
-    row, section = neck_section(controls.NECK_END)
+    for measures in controls.NECK_SECTIONS[1:]:
+        row, section = neck_section(measures)
+        for column in range(3, COLUMNS, 3):
+            constraints.hint(grid[row, column], section[column], 1.0)
+    row, section = neck_section(controls.NECK_SECTIONS[0])
     constraints.pin(grid[row], section)
 
 
@@ -59,7 +60,8 @@ def neck_section(measures):
     """Row of an elliptic section of the neck, and its points [37, 3] from the front midline to the back."""
     row, half_width, half_depth, y, z, drop = measures
     sine, cosine = np.sin(AZIMUTH), np.cos(AZIMUTH)
-    return row, np.c_[half_width * sine, y - drop * cosine, z + half_depth * cosine]
+    muscle = controls.NECK_MUSCLE * np.exp(-((np.arange(COLUMNS + 1) - 4 - 2 * row) / 2.5) ** 2)
+    return row, np.c_[(half_width + muscle) * sine, y - drop * cosine, z + (half_depth + muscle) * cosine]
 
 
 def resample(curve, count):

@@ -23,8 +23,8 @@ SKULL_SECTIONS = (
 )
 CROWN = (0.0, 12.7, -0.8)
 # Elliptic sections of the neck: row, half width and half depth, y and z of the centre, drop towards the front.
-NECK_END = (0, 5.4, 5.5, -14.0, -3.0, 1.25)
-NECK_MIDDLE = (4, 4.7, 5.3, -11.3, -2.35, 1.3)
+NECK_SECTIONS = ((0, 5.0, 5.0, -13.7, -3.1, 1.1), (2, 4.75, 4.85, -12.5, -2.75, 1.2), (4, 4.6, 4.85, -11.2, -2.4, 1.3))
+NECK_MUSCLE = 0.5           # height of the muscles that run from behind the ears to the front of the throat
 
 # Outline of the ear in its own plane (backward, upward), from the front of its root downward and round.
 EAR_OUTLINE = np.array([
@@ -35,7 +35,8 @@ EAR_OUTLINE = np.array([
 # Positions that attract a vertex of the grid: column, row, x, y, z.
 HINTS = {
     'front profile': (
-        (0, 4, 0.0, -12.3, 3.3), (0, 7, 0.0, -9.95, 4.5), (0, 9, 0.0, -9.4, 6.2), (0, 11, 0.0, -9.1, 7.9),
+        (0, 2, 0.0, -13.6, 2.3), (0, 4, 0.0, -12.1, 3.0), (0, 5, 0.0, -11.2, 3.9), (0, 7, 0.0, -9.95, 4.5),
+        (0, 9, 0.0, -9.4, 6.2), (0, 11, 0.0, -9.1, 7.9),
         (0, 12, 0.0, -8.75, 8.68), (0, 13, 0.0, -8.0, 9.12), (0, 15, 0.0, -6.9, 8.75), (0, 16, 0.0, -6.4, 8.6),
         (0, 26, 0.0, -2.75, 9.52), (0, 27, 0.0, -2.3, 9.55), (0, 28, 0.0, -2.05, 10.0), (0, 29, 0.0, -2.0, 10.55),
         (0, 30, 0.0, -1.8, 11.1), (0, 31, 0.0, -1.34, 11.5), (0, 32, 0.0, -0.85, 11.6), (0, 33, 0.0, -0.4, 11.42),

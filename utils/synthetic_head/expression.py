@@ -7,9 +7,9 @@ from scipy.interpolate import PchipInterpolator
 from utils.synthetic_head.controls import EYE_CENTRE, MIRROR
 from utils.synthetic_head.expression_tables import EXPRESSIONS, GAZE_LIDS, JAW_OPENING, PATCHES
 from utils.synthetic_head.fairing import FairSolver
-from utils.synthetic_head.features import round_mouth
+from utils.synthetic_head.features import LIP_SLIDE, round_mouth
 from utils.synthetic_head.rig import JAW, LEFT, RIGHT
-from utils.synthetic_head.spaces import along_axes, principal_components
+from utils.synthetic_head.spaces import along_axes, principal_components, smooth_step
 
 MODES, MODE_SIZE = 40, 0.10         # vibration modes per symmetry, and the largest move of the first one (cm)
 ASYMMETRY = 0.3
@@ -44,16 +44,20 @@ class FaceMuscles:
     def lip_moves(self, handles, parting):
         """Moves the lips' borders as written, and their lines of contact together, so that closed lips stay closed.
 
-        `parting` is the share of the difference between the lips that also parts the lines of contact.
+        `parting` (centimetres) slides the lines of contact on each other, apart in the middle of the mouth; the upper
+        lip takes 0.4 of it.
         """
         rings = self.head.half.rings['mouth']
         corner = len(rings[0]) // 2
         lower, upper = (lip_curve([np.array(handles.get(name, (0, 0, 0))) for name in knots], corner)
                         for knots in (('low_mid', 'low_side', 'corner'), ('up_mid', 'up_side', 'corner')))
-        middle, half = (lower + upper) / 2, (upper - lower) / 2 * parting
-        border, contact = round_mouth(lower, upper), round_mouth(middle - half, middle + half)
+        free = smooth_step(np.arange(corner + 1), corner - 1, 0.45 * corner)[:, None]
+        middle = (lower + upper) / 2
+        lower, upper = middle + (lower - middle) * free, middle + (upper - middle) * free
+        slide = np.outer(parting * free, LIP_SLIDE)
+        border, contact = round_mouth(lower, upper), round_mouth(middle - 0.6 * slide, middle + 0.4 * slide)
         return [(ring, border + (contact - border) * share)
-                for ring, share in zip(rings[5:13], (0, 0.3, 0.65, 1, 1, 1, 1, 1), strict=True)]
+                for ring, share in zip(rings[5:13], (0, 0.45, 0.8, 1, 1, 1, 1, 0.7), strict=True)]
 
     def patch_moves(self, handles):
         return [(ids, np.tile(np.array(handles.get(name, (0.0, 0, 0))), (len(ids), 1)))
@@ -74,7 +78,9 @@ class FaceMuscles:
 
         margin = polar(rings[8])[1]
         turn = np.where(is_upper, upper, lower) * (margin[-np.arange(count) % count] - margin)
-        for ring, share in zip(range(5, 13), (np.where(is_upper, 0.62, 0.35), 0.8, 0.95, 1, 1, 0.85, 0.5, 0.15),
+        from_corner = (np.arange(count) + count // 4) % (count // 2) - count // 4
+        turn *= smooth_step(np.abs(from_corner), 1, 4)              # the corners themselves stay
+        for ring, share in zip(range(5, 13), (np.where(is_upper, 0.8, 0.35), 0.85, 0.95, 1, 1, 0.75, 0.4, 0.1),
                                strict=True):
             radius, angle = polar(rings[ring])
             to = angle + share * turn

@@ -8,7 +8,7 @@ PATCHES = {
     'chin_side': (8, 9, 13, 14),
 }
 # Displacements of the left side, mirrored to the right: of patches, and of the border of the lips ('low_mid',
-# 'low_side', 'corner', 'up_side', 'up_mid'). 'parting' is the share of the lips' difference that parts them; 'lids'
+# 'low_side', 'corner', 'up_side', 'up_mid'). 'parting' slides the lips apart by so many centimetres; 'lids'
 # closes the upper and the lower lid by a part of the opening; 'sides' weighs the left and the right side.
 EXPRESSIONS = {
     'smile': {
@@ -17,18 +17,18 @@ EXPRESSIONS = {
         'buccal': (0.22, 0.06, 0), 'lids': (0, 0.05),
     },
     'lips apart': {
-        'parting': 1, 'low_mid': (0, -0.22, -0.03), 'low_side': (0, -0.18, 0), 'up_mid': (0, 0.09, 0.02),
-        'up_side': (0, 0.08, 0), 'chin': (0, -0.08, 0),
+        'parting': 0.34, 'low_mid': (0, -0.14, 0.12), 'low_side': (0, -0.12, 0.09), 'up_mid': (0, 0.10, -0.08),
+        'up_side': (0, 0.09, -0.07), 'chin': (0, -0.08, 0),
     },
     'brows up': {
         'brow_in': (0, 0.26, 0.04), 'brow_mid': (0, 0.30, 0.05), 'brow_out': (0, 0.22, 0.04),
-        'glabella': (0, 0.14, 0.02), 'lids': (-0.10, 0),
+        'glabella': (0, 0.14, 0.02), 'lids': (-0.06, 0),
     },
     'pucker': {
         'corner': (-0.45, 0, 0.22), 'up_side': (-0.26, 0.03, 0.28), 'low_side': (-0.26, -0.03, 0.26),
         'up_mid': (0, 0.05, 0.25), 'low_mid': (0, -0.04, 0.22), 'buccal': (-0.15, 0, 0), 'fold': (-0.06, 0, 0.06),
     },
-    'eyes closing': {'lids': (0.4, 0.05), 'brow_mid': (0, -0.03, 0)},
+    'eyes closing': {'lids': (0.38, 0.04), 'brow_mid': (0, -0.03, 0)},
     'corners down': {
         'corner': (0.08, -0.36, -0.08), 'low_side': (0.05, -0.14, 0), 'up_side': (0.02, -0.06, 0),
         'chin': (0, 0.10, 0.08), 'fold': (0.03, -0.1, 0),
@@ -46,11 +46,11 @@ EXPRESSIONS = {
     },
     'cheeks puffed': {'buccal': (0.38, 0, 0.22), 'fold': (0.08, 0, 0.12), 'corner': (-0.05, 0, 0.06)},
     'lips rolled in': {
-        'up_mid': (0, -0.08, -0.16), 'up_side': (0, -0.08, -0.14), 'low_mid': (0, 0.10, -0.16),
-        'low_side': (0, 0.08, -0.14),
+        'up_mid': (0, -0.07, -0.16), 'up_side': (0, -0.06, -0.14), 'low_mid': (0, 0.07, -0.17),
+        'low_side': (0, 0.06, -0.15),
     },
     'squint': {
-        'cheek': (0.03, 0.15, 0.12), 'malar': (0.02, 0.10, 0.08), 'lids': (0.08, 0.16), 'brow_mid': (0, -0.08, 0),
+        'cheek': (0.03, 0.15, 0.12), 'malar': (0.02, 0.10, 0.08), 'lids': (0.08, 0.14), 'brow_mid': (0, -0.08, 0),
         'brow_out': (0, -0.1, 0),
     },
     'nose wrinkled': {
@@ -73,7 +73,7 @@ EXPRESSIONS = {
     'one brow up': {
         'sides': (1, -1), 'brow_in': (0, 0.1, 0.02), 'brow_mid': (0, 0.2, 0.03), 'brow_out': (0, 0.16, 0.02),
     },
-    'wink': {'sides': (1, -1), 'lids': (0.2, 0.03)},
+    'wink': {'sides': (1, -1), 'lids': (0.15, 0.02)},
 }
 # Correctives that come with a pitch of one joint (per sine of the angle): the opening jaw narrows the mouth, the lids
 # follow the eye.

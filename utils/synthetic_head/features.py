@@ -9,6 +9,15 @@ POCKET_RADIUS = 1.42        # and the rear of the pocket behind it on this one
 UPPER_LID, LOWER_LID = 0.52, 0.43               # heights of the opening above and below the line between the corners
 MOUTH_HALF_WIDTH, MOUTH_Y = 2.45, -4.42
 LIP_GAP = 0.012             # half the distance between the closed lips
+UNDERLAP = 0.08             # how far the visible lower lip stays behind the plane of contact
+LIP_SLIDE = np.array([0, 1, -1]) / np.sqrt(2)
+# Rings from the line of contact inward: width, and for the lower and the upper lip the way along LIP_SLIDE, the gape at
+# the middle, and the depth.
+MOUTH_RINGS = (
+    (9, 1, (0, 0, 0), (0, 0, 0)), (10, 1, (0.12, 0, 0), (0.35, 0, 0)), (11, 1, (0, -0.2, 0.45), (0.75, 0, 0)),
+    (12, 0.98, (0, -0.8, 1.0), (0.95, 0.05, 0.2)), (13, 0.95, (0, -1.1, 1.9), (0, 1.1, 1.9)),
+    (14, 0.9, (0, -1.1, 3.2), (0, 1.1, 3.2)), (15, 0.8, (0, -0.7, 4.2), (0, 0.7, 4.2)),
+)
 
 
 def place_eye(half, constraints):
@@ -17,7 +26,7 @@ def place_eye(half, constraints):
     count = len(rings[0])
     margin = on_lid_sphere(almond(count, UPPER_LID, LOWER_LID), LID_RADIUS) - EYE_CENTRE
     distance = np.linalg.norm(margin, axis=1, keepdims=True)
-    inner = margin / distance * np.where(distance > LID_RADIUS, distance - 0.10, LID_RADIUS - 0.10)
+    inner = margin / distance * np.where(distance > LID_RADIUS, distance - 0.07, LID_RADIUS - 0.07)
     constraints.pin(rings[8], EYE_CENTRE + margin)
     constraints.pin(rings[9], EYE_CENTRE + inner)
     for ring, grow in ((7, 0.10), (6, 0.26)):
@@ -66,22 +75,29 @@ def on_lid_sphere(outline, radius):
 
 
 def place_mouth(half, constraints):
-    """Half rings: 5 border of the lips, 6-8 their roll, 9 line of contact, 10-15 mouth bag, shut at the back."""
+    """Half rings: 5 border of the lips, 6-8 their roll, 9 line of contact, 10-15 mouth bag, shut at the back.
+
+    Behind the line of contact the upper lip lies on the lower one like a shingle, along LIP_SLIDE: in that direction
+    the lips may slide on each other, apart or closer, without cutting.
+    """
     rings = half.rings['mouth']
     lower, upper, line = lip_curves(len(rings[0]) // 2)
-    constraints.pin(rings[5], round_mouth(lower, upper))
+    taper = 1 - (line[:, :1] / line[-1, 0]) ** 4
+    constraints.pin(rings[5], round_mouth(lower, upper), crease=False)
     for ring, part in ((6, 0.25), (7, 0.55), (8, 0.85)):
         lips = []
-        for edge, fullness in ((lower, 0.42), (upper, 0.36)):
+        for edge, fullness in ((lower, 0.40), (upper, 0.36)):
             bulge = fullness * np.sin(np.pi * part ** 0.9) * (1 - (edge[:, 0] / MOUTH_HALF_WIDTH) ** 2)
-            lips.append(edge * (1 - part) + line * part + np.outer(bulge, (0, 0, 1)))
+            way = np.array([(1 - part) ** 2, 1 - part, 1 - part])
+            lips.append(line + (edge - line) * way + np.outer(bulge, (0, 0, 1)))
+        behind = np.interp(lips[0][:, 0], line[:, 0], line[:, 1] + line[:, 2]) - lips[0][:, 1] - UNDERLAP * taper[:, 0]
+        lips[0][:-1, 2] = np.minimum(lips[0][:, 2], behind)[:-1]
         constraints.pin(rings[ring], round_mouth(*lips))
-    for ring, gape, depth, narrow in ((9, 0, 0, 1), (10, 0, 0.25, 1), (11, 0.25, 0.6, 0.98), (12, 0.8, 1.0, 0.97),
-                                      (13, 1.1, 1.9, 0.95), (14, 1.1, 3.2, 0.9), (15, 0.7, 4.2, 0.8)):
-        gap = LIP_GAP + gape * (1 - (line[:, 0] / MOUTH_HALF_WIDTH) ** 4)
-        gap[-1] = 0
-        middle, zero = line * [narrow, 1, 1] - [0, 0, depth], np.zeros(len(line))
-        constraints.pin(rings[ring], round_mouth(*(middle + np.c_[zero, side * gap, zero] for side in (-1, 1))))
+    for ring, narrow, *ways in MOUTH_RINGS:
+        lips = [line * [narrow, 1, 1] + LIP_SLIDE * slide + taper * (0, gape, 0) - (0, gap, depth)
+                for (slide, gape, depth), gap in zip(ways, (LIP_GAP, -LIP_GAP), strict=True)]
+        lips[0][-1] = lips[1][-1] = lips[1][-1] - (0, LIP_GAP, 0) if ring < 12 else (lips[0][-1] + lips[1][-1]) / 2
+        constraints.pin(rings[ring], round_mouth(*lips))
 
 
 def round_mouth(lower, upper):
@@ -111,7 +127,7 @@ def place_nostril(half, constraints):
     around = np.pi + 2 * np.pi * (np.arange(len(rings[0])) + 0.5) / len(rings[0])
     oval = np.outer(np.cos(around), (0.234, 0.031, 0.109)) + np.outer(np.sin(around), (-0.211, 0.040, 0.452))
     for vertex, position in zip(rings[1], centre + oval, strict=True):
-        constraints.hint(vertex, position, 2.0)
+        constraints.hint(vertex, position, 3.0)
     for ring, size, depth in ((2, 0.85, 0.4), (3, 0.6, 0.75)):
         constraints.pin(rings[ring], centre + size * oval + depth * upward)
     constraints.pin(rings[4], [centre + 0.85 * upward])

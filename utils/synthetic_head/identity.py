@@ -41,6 +41,16 @@ MEASURES = {
     'ear angle': ('push', (8.4, 0.8, -2), (1.5, 3.2, 1.8), (0.32, 0, 0.08)),
     'neck width': ('scale', (0, -12.5, -3), (30, 4.8, 30), (0.07, 0, 0.06)),
 }
+# The mean woman and man, in standard deviations of the measures.
+VARIANTS = {
+    'generic': {},
+    'female': {'size': -1.0, 'jaw width': -1.5, 'brow ridge': -1.3, 'neck width': -1.6, 'chin forward': -0.5,
+               'chin length': -0.6, 'forehead slope': 0.8, 'nose projection': -0.5, 'nose width': -0.7, 'eye size': 1.0,
+               'lip fullness': 0.9, 'cheek bones': 0.5, 'brow height': 0.7, 'nose tip up': 0.5, 'fullness': 0.3},
+    'male': {'size': 0.7, 'jaw width': 1.0, 'brow ridge': 1.2, 'neck width': 1.2, 'chin forward': 0.4,
+             'chin length': 0.6, 'forehead slope': -0.7, 'nose projection': 0.4, 'nose width': 0.4, 'eye size': -0.6,
+             'lip fullness': -0.5, 'brow height': -0.8, 'fullness': -0.2},
+}
 # The random field: covariance sum_k w_k exp(-d^2 / r_k^2) of the displacements (cm) of points at distance d (cm).
 FIELD_SIZE, FIELD_KERNEL = 0.11, ((1.0, 8.0), (0.15, 4.0), (0.03, 2.2))
 ASYMMETRY = 0.12            # size of its antisymmetric part
@@ -56,6 +66,14 @@ def identity_space(head, count=300):
     for fields in (symmetric, uneven):
         keep_eyes_round(head, fields)
     return principal_components([symmetric, uneven], count)
+
+
+def variant_offset(head, variant):
+    """By how much the mean of a variant differs from the neutral head: [V, 3] in centimetres."""
+    amounts = np.array([VARIANTS[variant].get(name, 0.0) for name in MEASURES])
+    fields = np.einsum('m,mvc->vc', NATURAL * amounts, measure_fields(head))[None]
+    keep_eyes_round(head, fields)
+    return fields[0]
 
 
 def measure_fields(head):

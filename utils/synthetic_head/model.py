@@ -3,20 +3,21 @@ import numpy as np
 import scipy.sparse as sp
 
 from utils.synthetic_head.expression import FaceMuscles, expression_space, pose_space
-from utils.synthetic_head.identity import identity_space
+from utils.synthetic_head.identity import identity_space, variant_offset
 from utils.synthetic_head.rig import PARENTS, joint_regressor, skinning_weights
 
 METRES = 0.01
 
 
-def make_model(head):
+def make_model(head, variant='generic'):
     """The model as a dict with FLAME's keys, from a HeadMesh: 300 identity and 100 expression components, 5 joints.
 
-    shapedirs [V, 3, 400] and posedirs [V, 3, 36] are float32 to save room, kintree_table has FLAME's 2^32 - 1 as the
-    root's parent.
+    Variants (generic, female, male) differ in v_template alone. shapedirs [V, 3, 400] and posedirs [V, 3, 36] are
+    float32 to save room, kintree_table has FLAME's 2^32 - 1 as the root's parent.
     """
     muscles, regressor = FaceMuscles(head), joint_regressor(head)
-    v_template = np.round(METRES * head.v, 9)           # whole nanometres: machines agree bit for bit
+    v = METRES * (head.v + variant_offset(head, variant))
+    v_template = np.round(v, 9)                         # whole nanometres: machines agree bit for bit
     return {
         'bs_style': 'lbs', 'bs_type': 'lrotmin',
         'v_template': v_template, 'f': head.f.astype(np.uint32),

@@ -8,7 +8,7 @@ from utils.synthetic_head.spaces import smooth_step
 
 # What varies between people: 0 is the mean, and N(0, 1) plausible.
 TRAITS = ('light', 'red', 'olive', 'lips', 'brow', 'hair', 'blond', 'grey', 'iris', 'stubble', 'freckles', 'blush',
-          'tired', 'blotch_large', 'blotch_small')
+          'tired', 'blotch_large', 'blotch_small', 'age', 'style', 'hairline')
 # Strength of a mask at rings of a feature.
 MASKS = {
     'lips': ('mouth', {5: 0.5, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 0.6}),
@@ -21,6 +21,14 @@ MASKS = {
 # Hair line: height (cm) over the direction seen from above (degrees from the front).
 HAIR_LINE = np.array([(0, 7.9), (22, 8.3), (40, 7.2), (52, 5.4), (66, 3.9), (74, 1.2), (80, 0.2), (88, 2.5), (100, 3.8),
                       (118, 2.6), (130, -1.5), (150, -5.0), (180, -5.6)])
+# The same for hair that is combed back and falls behind the ears.
+LONG_HAIR_LINE = np.array([(0, 8.1), (22, 8.4), (40, 7.4), (55, 5.6), (70, 4.7), (82, 4.3), (96, 3.4), (107, 1.0),
+                           (115, -3.0), (124, -12.5), (180, -14.5)])
+# Where the cheeks' beard ends: height over the distance from the midline (cm).
+BEARD_LINE = np.array([(0, -2.7), (2.2, -2.9), (3.6, -4.1), (4.8, -3.9), (5.8, -2.4), (6.5, 0.2)])
+# The folds from the wings of the nose to the corners of the mouth, seen from the front (cm).
+FOLD = np.array([(2.05, -1.5), (2.75, -2.7), (3.1, -4.3)], np.float32)
+PIECE = 1 << 13
 BROW_DEPTH = (9.3, 9.1, 8.75, 8.0, 7.0)
 
 
@@ -55,7 +63,7 @@ class Painter:
     def paint(self, traits):
         """Colours [n, 3], red green blue in 0..1, for a dict of traits; those not in it are 0."""
         traits = {**dict.fromkeys(TRAITS, 0.0), **traits}
-        colour = self.stubble(self.freckles(self.skin(traits), traits), traits)
+        colour = self.stubble(self.freckles(self.wrinkles(self.skin(traits), traits), traits), traits)
         colour = self.eyebrows(self.scalp(colour, traits), traits)
         colour = self.openings(self.lips(colour, traits))
         return np.clip(np.where(self.on_eye[:, None], self.eyes(traits), colour), 0, 1)
@@ -65,9 +73,10 @@ class Painter:
         rng = np.random.RandomState(seed)
         directions = (rng.normal(size=(3, waves)) * 2 / size).astype(np.float32)
         phases = rng.uniform(0, 2 * np.pi, waves).astype(np.float32)
-        total, points = 0, self.p * np.float32(stretch)
-        for direction, phase in zip(directions.T, phases, strict=True):
-            total = total + np.cos(points @ direction + phase)
+        points, total = self.p.T * np.float32(stretch)[:, None], np.empty(len(self.p), np.float32)
+        for start in range(0, len(total), PIECE):                                   # what fits a processor's cache
+            piece = slice(start, start + PIECE)
+            total[piece] = np.cos(directions.T @ points[:, piece] + phases[:, None]).sum(0)
         return total * np.float32(np.sqrt(2 / waves))
 
     def blob(self, x, y, z, radius):
@@ -75,14 +84,15 @@ class Painter:
         return np.exp(-((self.x - x) ** 2 + (self.y - y) ** 2 + (self.z - z) ** 2) / radius ** 2)
 
     def skin(self, traits):
-        tone = tint(traits['light'], 0.16, 0.24, 0.30) * tint(traits['red'], 0.03, -0.05, -0.04)
+        light = traits['light'] * (0.55 if traits['light'] > 0 else 1)                  # there is no whiter than white
+        tone = tint(light, 0.16, 0.24, 0.30) * tint(traits['red'], 0.03, -0.05, -0.04)
         colour = np.float32([0.80, 0.60, 0.50]) * tone * tint(traits['olive'], -0.01, 0.02, -0.09)
         grain = 0.025 * self.noise(2.5, 1) + 0.02 * self.noise(0.5, 2) + 0.02 * self.noise(0.15, 3)
         grain += 0.03 * traits['blotch_large'] * self.noise(3.5, 11) + 0.03 * traits['blotch_small'] * self.noise(2, 12)
         colour = colour * (1 + grain[:, None] * np.float32([0.7, 1, 1.1]))
         rosy = self.blob(4.6, -1.2, 7, 2.2) + 0.8 * self.blob(0, -1, 11.4, 1.3) + 0.35 * self.mask['ear']
         rosy += 0.3 * self.blob(0, -8, 9, 1.8)
-        colour = mix(colour, colour * np.float32([0.96, 0.76, 0.74]), (0.45 + 0.3 * traits['blush']) * rosy)
+        colour = mix(colour, colour * np.float32([0.96, 0.76, 0.74]), (0.45 + 0.22 * traits['blush']) * rosy)
         under_eye = (0.45 + 0.3 * traits['tired']) * self.blob(2.9, 1.1, 8.1, 1.0) + 0.35 * self.blob(1.5, 2.0, 8, 0.7)
         colour = mix(colour, colour * np.float32([0.80, 0.72, 0.74]), under_eye)
         return mix(colour, colour * np.float32(0.62), 0.28 * self.blob(3.1, 3.0, 8, 1.3) + 0.7 * self.mask['ear_bowl'])
@@ -92,22 +102,49 @@ class Painter:
         spots = smooth_step(self.noise(0.28, 5), 0.9, 1.6) * where
         return mix(colour, colour * np.float32([0.72, 0.52, 0.40]), (0.10 + 0.12 * traits['freckles']) * spots)
 
+    def wrinkles(self, colour, traits):
+        """Lines of the forehead, between the brows, beside the eyes and from nose to mouth; none in young faces."""
+        def line(distance, width):
+            return np.exp(-(distance / width) ** 2)
+
+        wave = (self.y + 0.12 * self.noise(2.0, 18)) / 0.8
+        forehead = line(wave - np.round(wave), 0.2) * smooth_step(self.y, 4.8, 5.6) * smooth_step(-self.y, -7.8, -7.0)
+        forehead *= smooth_step(-self.x, -4.6, -2.5)
+        frown = line(self.x - 0.42, 0.14) * smooth_step(self.y, 2.6, 3.1) * smooth_step(-self.y, -4.5, -3.9)
+        across, up = self.x - 4.55, self.y - 2.2
+        ray = np.degrees(np.arctan2(up, across)) / 24
+        crow = line(ray - np.round(ray), 0.2) * line(np.hypot(across, up) - 0.95, 0.4) * smooth_step(across, 0.1, 0.5)
+        fold = line(distance_to(FOLD, self.x, self.y), 0.2)
+        strength = max(0.12 + 0.22 * traits['age'], 0) * (0.7 * forehead + frown + 0.7 * crow + fold) * (self.z > 3)
+        return mix(colour, colour * np.float32([0.62, 0.50, 0.46]), strength)
+
     def stubble(self, colour, traits):
-        where = smooth_step(-self.y, 2.4, 3.4) * smooth_step(self.y, -10.2, -8.6) * smooth_step(self.z, 1.0, 4.0)
-        where *= (1 - smooth_step(self.mask['lips'], 0.05, 0.4)) * (1 - 0.7 * self.blob(4, -3.6, 7, 1.6))
-        strength = (0.10 + 0.16 * traits['stubble']) * (1 + 0.5 * self.noise(0.12, 6))
+        below = np.interp(self.x, *BEARD_LINE.T) - self.y + 0.2 * self.noise(1.0, 17)
+        where = smooth_step(below, -0.3, 1.0) * smooth_step(self.y, -10.2, -8.6) * smooth_step(self.z, 0.0, 3.0)
+        where *= 1 - smooth_step(self.mask['lips'], 0.05, 0.4)
+        strength = max(0.10 + 0.16 * traits['stubble'], 0) * (1 + 0.5 * self.noise(0.12, 6))
         return mix(colour, [0.30, 0.26, 0.26], where * strength)
 
     def hair_colour(self, traits):
         colour = np.array([0.17, 0.12, 0.09]) * np.exp(0.35 * traits['hair'])
         colour += max(traits['blond'], -0.3) * np.array([0.16, 0.11, 0.05])
-        return np.clip(colour + traits['grey'] * np.array([0.05, 0.06, 0.07]), 0.02, 0.9).astype(np.float32)
+        grey = traits['grey'] + max(1.6 * traits['age'], 0)
+        return np.clip(colour + grey * np.array([0.05, 0.06, 0.07]), 0.02, 0.9).astype(np.float32)
 
     def scalp(self, colour, traits):
-        line = np.interp(np.degrees(np.arctan2(self.x, self.z + 1)), *HAIR_LINE.T)
-        edge = self.y - line + 0.15 * self.noise(0.5, 7) + 0.10 * self.noise(0.2, 8)
-        where = smooth_step(edge, -0.45, 0.75) * (1 - smooth_step(self.mask['ear'], 0.3, 0.7))
-        return mix(colour, self.hair_colour(traits) * (1 + 0.18 * self.noise(0.18, 9))[:, None], 0.88 * where)
+        """Hair cropped short, or combed back in strands (style 1); between them both are there in part."""
+        around = np.degrees(np.arctan2(self.x, self.z + 1))
+        back = np.clip(0.5 + 0.5 * traits['style'], 0, 1)
+        receding = 0.7 * traits['hairline'] * smooth_step(-around, -75, -45)
+        ragged = 0.15 * self.noise(0.5, 7) + 0.10 * self.noise(0.2, 8)
+        for line, share, grain in ((HAIR_LINE, 1 - back, (0.18, 9)), (LONG_HAIR_LINE, back, (0.22, 19, (1, 1, 0.12)))):
+            if share == 0:
+                continue
+            edge = self.y - np.interp(around, *line.T) - receding + ragged
+            where = smooth_step(edge, -0.45, 0.75) * (1 - smooth_step(self.mask['ear'], 0.3, 0.7))
+            hair = self.hair_colour(traits) * (1 + 0.2 * self.noise(*grain))[:, None]
+            colour = mix(colour, hair, 0.88 * share * where)
+        return colour
 
     def eyebrows(self, colour, traits):
         """Hairs along an arc, thinner towards its outer end."""
@@ -151,6 +188,16 @@ class Painter:
         colour = mix(colour, [0.03, 0.03, 0.04], dark)
         shade_of_lid = 0.35 * smooth_step(offset[:, 1], 0.15, 0.6) * (offset[:, 2] > 0)
         return colour * (1 - shade_of_lid)[:, None]
+
+
+def distance_to(curve, x, y):
+    """Distances [n] of places from a polyline [k, 2]."""
+    nearest = np.full(len(x), np.inf, np.float32)
+    for start, way in zip(curve[:-1], np.diff(curve, axis=0), strict=True):
+        offset = np.c_[x, y] - start
+        part = np.clip(offset @ way / (way @ way), 0, 1)
+        nearest = np.minimum(nearest, np.linalg.norm(offset - part[:, None] * way, axis=1))
+    return nearest
 
 
 def tint(strength, red, green, blue):

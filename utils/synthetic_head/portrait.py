@@ -1,5 +1,6 @@
 """A portrait of a random head, drawn with its texture under soft lights: the stand-in for a photo with landmarks."""
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from utils.camera import project, screen_points
 from utils.rasterizer import rasterize
@@ -16,6 +17,14 @@ SCALE = 2700.0                                  # pixels per metre
 PLACE = np.array([0.5, 0.455, 0.0]) * SIZE / SCALE              # where the head's origin lies, metres from lower left
 TEXTURE_SIZE, SAMPLES = 1024, 2                 # samples per pixel along each axis
 SEED = 6
+# The pictures, by asset: seed of the person, expressions by number, rotations of head, neck, jaw and eyes (radians),
+# and traits that are not left to chance.
+PORTRAITS = {
+    'photo': (SEED, {0: 1.2, 1: 0.3}, (0.03, 0, 0, 0.03, 0.25, 0.03, 0.04, 0, 0, 0, -0.10, 0, 0, -0.10, 0), {}),
+    'photo_front': (2, {}, (0,) * 15, {'light': -2.6, 'hair': -0.6, 'stubble': -0.6, 'style': -1, 'age': -0.5}),
+    'photo_three_quarter': (5, {0: 0.3, 2: 0.4}, (0.02, -0.38, 0, 0.02, -0.27, 0.02, 0.02, 0, 0, 0, 0.2, 0, 0, 0.2, 0),
+                            {'stubble': -0.8, 'style': 1, 'age': 1.6, 'lips': 0.8}),
+}
 # Direction to the light, how far it reaches round the head, and its colour (red, green, blue).
 LIGHTS = (
     ((-0.5, 0.55, 0.75), 0.15, (0.95, 0.912, 0.855)),
@@ -27,31 +36,39 @@ HIGHLIGHT = (-0.5, 0.55, 1.75)                  # half way between the first lig
 BACKGROUND = (0.24, 0.285, 0.315)
 
 
-def random_person(seed):
-    """Identity [300], expression [100], pose [15] and traits of the texture: a smile, the head turned a little."""
+def portrait_person(name='photo'):
+    """Identity [300], expression [100], pose [15] and traits of the texture of one of the PORTRAITS."""
+    seed, expressions, pose, chosen = PORTRAITS[name]
     rng = np.random.RandomState(seed)
     shape, expression = rng.normal(size=300), np.zeros(100)
     traits = dict(zip(TRAITS, 0.7 * rng.normal(size=len(TRAITS)), strict=True))
-    expression[:2] = 1.2, 0.3                                                       # smile, lips apart
-    neck, jaw, eyes = (0.03, 0.25, 0.03), (0.04, 0, 0), (0, -0.10, 0)
-    return shape, expression, np.array([0.03, 0.0, 0.0, *neck, *jaw, *eyes, *eyes]), traits
+    for number, amount in expressions.items():
+        expression[number] = amount
+    return shape, expression, np.array(pose), {**traits, **chosen}
 
 
-def make_portrait(head, model, embedding, seed=SEED):
-    """The picture, BGR uint8 [SIZE, SIZE, 3], and the landmarks on it [51, 2], pixels from the upper left corner.
+def portrait_turn(name):
+    """By how many degrees the head in one of the PORTRAITS is turned to its left."""
+    root, neck = Rotation.from_rotvec(np.reshape(PORTRAITS[name][2][:6], (2, 3)))
+    forward = (root * neck).apply([0, 0, 1])
+    return np.degrees(np.arctan2(forward[0], forward[2]))
+
+
+def make_portrait(head, model, embedding, name='photo'):
+    """The picture, BGR uint8 [SIZE, SIZE, 3], and the landmarks on it [L, 2], pixels from the upper left corner.
 
     head: the HeadMesh that `model` was made from; embedding: its landmarks' triangles and barycentric coordinates.
     """
-    v, traits = portrait_vertices(model, seed), random_person(seed)[3]
+    v, traits = portrait_vertices(model, name), portrait_person(name)[3]
     face_idx, b_coords = embedding
     landmarks = np.einsum('lk,lkc->lc', b_coords, v[head.f[face_idx]])
     texture = paint_texture(head, TEXTURE_SIZE, traits)
     return draw_portrait(head, v, texture), project(landmarks, SCALE, SIZE)
 
 
-def portrait_vertices(model, seed=SEED):
+def portrait_vertices(model, name='photo'):
     """The vertices [V, 3] of the person in the picture, metres from its lower left corner."""
-    return posed_vertices(model, *random_person(seed)[:3]) + PLACE
+    return posed_vertices(model, *portrait_person(name)[:3]) + PLACE
 
 
 def draw_portrait(head, v, texture):

@@ -13,13 +13,17 @@ SEED = 4
 TAN = -0.7                  # mean of the trait 'light': the painter's own mean is fair
 SPREAD = {'light': 1.5, 'red': 0.7, 'olive': 0.5, 'lips': 0.5, 'iris': 0.6, 'blush': 0.8, 'stubble': 0.8,
           'blotch_large': 0.6, 'blotch_small': 0.6}
+# What else has another mean or standard deviation among women and men.
+VARIANTS = {'generic': {},
+            'female': {'stubble': (-0.8, 0.1), 'style': (1.0, 0.5), 'lips': (0.8, 0.5), 'brow': (-0.8, 0.7)},
+            'male': {'stubble': (0.7, 0.8), 'style': (-1.0, 0.4), 'brow': (0.6, 0.8), 'hairline': (0.4, 1.0)}}
 
 
-def make_texture_space(head):
+def make_texture_space(head, variant='generic'):
     """A dict of mean [S, S, 3], tex_dir [S, S, 3, K] (blue, green, red from 0 to 255), vt [T, 2] and ft [F, 3]."""
     painter, covered = texture_painter(head, SIZE)
     painter.noise = functools.cache(painter.noise)                  # of all people alike
-    colours = np.stack([255 * painter.paint(traits)[:, ::-1] for traits in random_traits(SEED, PEOPLE)])
+    colours = np.stack([255 * painter.paint(traits)[:, ::-1] for traits in random_traits(SEED, PEOPLE, variant)])
     mean = colours.mean(0)
     components = principal_components([(colours - mean) / np.sqrt(PEOPLE - 1)], COMPONENTS)
 
@@ -30,9 +34,11 @@ def make_texture_space(head):
     return {'mean': space[..., 0], 'tex_dir': space[..., 1:], 'vt': vt, 'ft': ft}
 
 
-def random_traits(seed, count):
+def random_traits(seed, count, variant='generic'):
     """Yields traits of random people, as dicts: normal with standard deviations 1 or SPREAD, in opposite pairs."""
     draws = np.random.RandomState(seed).normal(size=(count // 2, len(TRAITS)))
+    usual = {**{name: (0.0, spread) for name, spread in SPREAD.items()}, 'light': (TAN, SPREAD['light']),
+             **VARIANTS[variant]}
     for draw in np.concatenate([draws, -draws]):
-        traits = {name: SPREAD.get(name, 1.0) * value for name, value in zip(TRAITS, draw, strict=True)}
-        yield {**traits, 'light': traits['light'] + TAN}
+        means, spreads = np.transpose([usual.get(name, (0.0, 1.0)) for name in TRAITS])
+        yield dict(zip(TRAITS, means + spreads * draw, strict=True))
