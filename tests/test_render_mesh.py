@@ -16,6 +16,7 @@ from utils.render_mesh import (
     draw_textured,
     front_points,
     overlay,
+    perspective_points,
     render_heads,
     render_mesh,
     render_views,
@@ -75,6 +76,16 @@ def test_meshes_in_one_frame_keep_their_sizes():
     v, _ = ball()
     small, large = (front_points(size * v, 100, 100, frame=([-2] * 3, [2] * 3)) for size in (1, 2))
     assert np.allclose(np.ptp(large, axis=0), 2 * np.ptp(small, axis=0)) and np.isclose(np.ptp(large, axis=0)[0], 92)
+
+
+def test_perspective_enlarges_what_is_near_and_keeps_lines_and_order():
+    points = np.array([[60, 40, 0], [60, 40, 100], [60, 40, -100], [20, 80, 50]], float)
+    seen = perspective_points(points, 100, 100, distance=400)
+    assert np.allclose(seen[0], points[0]) and np.allclose(seen[1, :2] - 50, [40 / 3, -40 / 3])
+    assert seen[1, 2] > seen[0, 2] > seen[2, 2]
+    line = perspective_points(np.linspace(points[2], points[3], 9), 100, 100, 400)
+    way = (line - line[0]) / np.linalg.norm(line[-1] - line[0])
+    assert np.allclose(np.cross(way, way[-1]), 0)
 
 
 def test_a_picture_is_a_sky_blue_mesh_on_white():

@@ -52,6 +52,15 @@ def front_points(v, height, width, frame=None):
     return centred * [1, -1, 1] + [width / 2, height / 2, 0]
 
 
+def perspective_points(points, height, width, distance):
+    """Moves points [V, 3] on the screen to where a viewer sees them from so many pixels before the picture's middle.
+
+    Straight lines stay straight and planes plane, so they are drawn as all others are; what has depth 0 keeps its size.
+    """
+    points, middle = np.asarray(points, np.float64), np.array([width / 2, height / 2, 0])
+    return middle + (points - middle) * (distance / (distance - points[:, 2:]))
+
+
 def render_mesh(mesh, height, width, frame=None):
     """A picture of a mesh from the front on white, BGR uint8 [height, width, 3]: sky blue, or in its colours `vc`.
 
@@ -102,8 +111,10 @@ def render_views(mesh, texture, height=360, width=280, angles=(-90, -45, 0, 45, 
 def _draw(surface, points, faces, height, width):
     """Draws what gives off surface.light(face_ids, bary); bgr and alpha as draw_mesh returns them."""
     face_ids, bary = rasterize(points, faces, height, width)
-    alpha = (face_ids >= 0).astype(np.float32)
-    bgr = _to_screen(surface.light(face_ids, bary))
+    seen = np.flatnonzero(face_ids >= 0)
+    alpha, bgr = np.zeros((height, width), np.float32), np.zeros((height, width, 3), np.float32)
+    alpha.reshape(-1)[seen] = 1
+    bgr.reshape(-1, 3)[seen] = _to_screen(surface.light(face_ids.ravel()[seen], bary.reshape(-1, 3)[seen]))
     outline = _outline(face_ids, faces)
     face_ids, bary = rasterize_samples(points, faces, height, width, outline, SAMPLES)
     covered = (face_ids >= 0).sum(1)
@@ -114,8 +125,12 @@ def _draw(surface, points, faces, height, width):
 
 def overlay(image, bgr, alpha, opacity=1.0):
     """Lays a drawing (bgr, alpha of draw_mesh) over a picture, BGR uint8 [H, W, 3]; returns a new one."""
-    alpha = (opacity * alpha)[..., None]
-    return np.round(image * (1 - alpha) + 255 * np.clip(bgr, 0, 1) * alpha).astype(np.uint8)
+    image, drawn = image.copy(), np.flatnonzero(alpha)
+    alpha = (opacity * alpha.ravel()[drawn])[:, None]
+    pixels = image.reshape(-1, 3)
+    mixed = pixels[drawn] * (1 - alpha) + 255 * np.clip(bgr.reshape(-1, 3)[drawn], 0, 1) * alpha
+    pixels[drawn] = np.round(mixed)
+    return image
 
 
 def contact_sheet(images, columns, labels=None):
@@ -223,12 +238,13 @@ def _to_screen(light):
 
 def _outline(face_ids, faces):
     """Pixels (row * width + column) beside one that shows nothing, or a face without a vertex in common."""
-    mark = np.zeros(face_ids.shape, bool)
-    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        a, b = face_ids[one], face_ids[other]
-        at = np.nonzero(a != b)
-        a, b = a[at], b[at]
+    ids, mark = face_ids.ravel(), np.zeros(face_ids.size, bool)
+    width = face_ids.shape[1]
+    for step in (1, width):
+        first = np.flatnonzero(ids[:-step] != ids[step:])
+        if step == 1:
+            first = first[first % width != width - 1]
+        a, b = ids[first], ids[first + step]
         apart = (a < 0) | (b < 0) | ~(faces[a][:, :, None] == faces[b][:, None, :]).any((1, 2))
-        for side in (one, other):
-            mark[side][tuple(index[apart] for index in at)] = True
+        mark[first[apart]] = mark[first[apart] + step] = True
     return np.flatnonzero(mark)
