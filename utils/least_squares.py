@@ -36,12 +36,16 @@ FLOOR = 1e-9                    # least scale of a parameter, as a part of the l
 
 
 class Solution(NamedTuple):
-    """values: {name: [N, W]}; before, after: {term: its weighted sum of squares [N]}; iterations, status [N]."""
+    """values: {name: [N, W]}; before, after: {term: its weighted sum of squares [N]}; iterations, status [N].
+
+    steps: where they are kept, values {name: [K, W]} and terms {term: [K]} after each of K iterations, else ().
+    """
     values: Any
     before: Any
     after: Any
     iterations: Any
     status: Any
+    steps: Any = ()
 
 
 class _State(NamedTuple):
@@ -61,13 +65,13 @@ class _State(NamedTuple):
 
 
 def tf_least_squares(tf_residuals, weights, points, initial, data, max_iterations=100, ftol=1e-7, xtol=1e-9,
-                     gtol=1e-9):
+                     gtol=1e-9, keep_steps=False):
     """Adds the fits of N problems to the graph and returns their Solution.
 
     tf_residuals(params, points, data) -> {term: residuals [N, ...]}; `params` has the variables as attributes, and
     `beta` and `theta`. weights: {term: number, 0 or more}. points: the layer of the points (SMPLPoints). initial:
     {name: [N, W]}: the names of FlameParams, and any others after them. data: {name: [N, ...]}, what differs from
-    problem to problem; tf_residuals gets it as attributes.
+    problem to problem; tf_residuals gets it as attributes. keep_steps: of N = 1, what all iterations found.
 
     A problem stops where an accepted step lowers its loss by less than ftol of it, where no number moves by more than
     xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of it. Raises KeyError for a
@@ -79,14 +83,21 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     zero = tf.zeros([count], tf.int32)
     state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, zero, zero, tf.range(count))
 
-    def tf_body(*state):
-        return _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, _State(*state))
-    shapes = _State(*(tf.TensorShape([None, *part.shape[1:]]) for part in state))
-    state = tf.while_loop(lambda *state: tf.size(state[-1]) > 0, tf_body, state, shapes, back_prop=False)
+    def tf_body(state, steps):
+        state = _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state)
+        return state, tf.concat([steps, state.x], 0) if keep_steps else steps
+    shapes = [_State(*(tf.TensorShape([None, *part.shape[1:]]) for part in state)),
+              tf.TensorShape([None, *x.shape[1:]])]
+    state, steps = tf.while_loop(lambda state, _: tf.size(state.active) > 0, tf_body, [state, x[:0]], shapes,
+                                 back_prop=False)
     twice = {name: tf.concat([value] * 2, 0) for name, value in data.items()}
     terms = problem.tf_terms(tf.concat([x, state.x], 0), twice)
     before, after = ({name: tf.split(term, 2)[part] for name, term in terms.items()} for part in (0, 1))
-    return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status)
+    kept = ()
+    if keep_steps:
+        many = {name: tf.repeat(value, tf.shape(steps)[0], 0) for name, value in data.items()}
+        kept = problem.unpacked(steps), problem.tf_terms(steps, many)
+    return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status, kept)
 
 
 def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
