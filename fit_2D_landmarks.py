@@ -110,9 +110,7 @@ def fit_lmk2d(target_lmks, heights, solver, template_lmks, root, sizes, start=No
 
     Returns a OneFit for each. smooth: None, or the weight of changes between the heads as frames of one person.
     """
-    aligned = [align_image(template_lmks, lmks, root, height)
-               for lmks, height in zip(target_lmks, heights, strict=True)]
-    rot, trans, scales = (np.array(part) for part in zip(*aligned, strict=True))
+    rot, trans, scales = align_image(template_lmks, target_lmks, root, heights)
     params, scales = (start_params(sizes, rot, trans), scales) if start is None else start
     extents = np.ptp(target_lmks, axis=1).max(axis=1)
     data = {'lmks': target_lmks, 'height': np.reshape(heights, [-1, 1, 1]), 'extent': np.reshape(extents, [-1, 1, 1])}

@@ -89,8 +89,7 @@ def fit_lmk3d(target_lmks, solver, template_lmks, root, sizes, start=None, fit_s
     Returns a OneFit for each. With `fit_scale` the targets are times a scale that is found. smooth: None, or the weight
     of changes between the heads as frames of one person.
     """
-    aligned = [align_rigid(template_lmks, lmks, root, fit_scale) for lmks in target_lmks]
-    rot, trans, scale = (np.array(part) for part in zip(*aligned, strict=True))
+    rot, trans, scale = align_rigid(template_lmks, target_lmks, root, fit_scale)
     params = start_params(sizes, rot, trans) if start is None else start
     initial = {**params._asdict(), **({'scale': np.ones((len(scale), 1))} if fit_scale else {})}
     seen = np.isfinite(target_lmks).all(axis=2, keepdims=True)

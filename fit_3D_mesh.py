@@ -90,8 +90,7 @@ def fit_mesh(target_vertices, solver, v_template, root, sizes, start=None, fit_s
     Returns a OneFit for each. With `fit_scale` the targets are times a scale that is found. smooth: None, or the weight
     of changes between the heads as frames of one person.
     """
-    aligned = [align_rigid(v_template, vertices, root, fit_scale) for vertices in target_vertices]
-    rot, trans, scale = (np.array(part) for part in zip(*aligned, strict=True))
+    rot, trans, scale = align_rigid(v_template, target_vertices, root, fit_scale)
     params = start_params(sizes, rot, trans) if start is None else start
     initial = {**params._asdict(), **({'scale': np.ones((len(scale), 1))} if fit_scale else {})}
     seen = np.isfinite(target_vertices).all(axis=2, keepdims=True)

@@ -1,4 +1,4 @@
-"""Points on the surface: the layer's values, exact derivatives for every parameter, and the directions they move in."""
+"""Points on the surface: the layer's values, and exact derivatives for every parameter and their products."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -61,31 +61,24 @@ def test_derivatives_equal_differences_for_every_parameter(parents, scale, num_a
     np.testing.assert_allclose(np.swapaxes(moving.d_theta, 1, 2), by_theta, rtol=1e-8, atol=2e-8)
 
     rows = by_beta.swapaxes(1, 2).reshape(2, num_axes * NUM_POINTS, -1)
-    np.testing.assert_allclose(points.d_beta(moving).numpy() @ points.directions, rows, atol=1e-8)
-    vectors = np.random.RandomState(3).randn(2, 5, num_axes, NUM_POINTS)
-    expected = vectors.reshape(2, 5, -1) @ rows
-    np.testing.assert_allclose(points.beta_products(moving, vectors), expected, rtol=1e-8, atol=1e-6)
+    np.testing.assert_allclose(points.d_beta(moving), rows, atol=1e-8)
+    random = np.random.RandomState(3)
+    vectors, coefficients = random.randn(2, 5, num_axes * NUM_POINTS), random.randn(2, 4, rows.shape[2])
+    np.testing.assert_allclose(points.beta_products(moving, tf.constant(vectors)), vectors @ rows, rtol=1e-8, atol=1e-6)
+    motions = coefficients @ rows.swapaxes(1, 2)
+    np.testing.assert_allclose(points.beta_motions(moving, tf.constant(coefficients)), motions, rtol=1e-8, atol=1e-6)
 
 
-def test_directions_are_orthonormal_and_outside_of_them_nothing_moves():
+def test_gram_matrix_is_made_of_identity_and_expression():
     model, place = random_model(num_betas=306), some_points()
-    points = SMPLPoints(model, place[0][:2], place[1][:2])
-    directions, count = points.directions, points.num_of_shape
-    assert count == 3 * (2 * 5 + 1) and len(directions) == count + 6    # parts of two points by joint, and the root
-    np.testing.assert_allclose(directions @ directions.T, np.eye(len(directions)), atol=1e-12)
-    assert not directions[:count, 300:].any() and not directions[count:, :300].any()
-
-    trans, beta, theta = random_heads(model, 2, 1.0)
-    inside = beta @ directions.T @ directions
-    assert np.abs(beta - inside).max() > 0.5
-    np.testing.assert_allclose(points(trans, beta, theta), points(trans, inside, theta), atol=1e-9)
-
-
-def test_coefficients_that_move_nothing_have_no_direction():
-    model = random_model(num_betas=306)
-    model['shapedirs'][:, :, 5:300] = 0
-    points = SMPLPoints(model, *some_points())
-    assert points.num_of_shape == 5 and len(points.directions) == 11 and not points.directions[:, 5:300].any()
+    model['weights'][:, 4] = 0                                      # a joint that moves no point
+    points = SMPLPoints(model, *place)
+    moving = points.moving(*random_heads(model, 2, 1.0))
+    factors = np.repeat([[0.5, 2.0], [0.1, 3.0]], (300, 6), axis=0).T[:, None]
+    rows = points.d_beta(moving).numpy()
+    found = points.beta_gram(moving, tf.constant([0.5, 2.0]), tf.constant([0.1, 3.0]))
+    expected = (factors * rows) @ rows.swapaxes(1, 2)
+    np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize('dtype, matrix_dtype', [(tf.float32, None), (tf.float64, tf.float32)])
@@ -99,6 +92,9 @@ def test_float32_is_near(dtype, matrix_dtype):
     np.testing.assert_allclose(moving.points, expected.points, atol=1e-5)
     np.testing.assert_allclose(moving.d_theta, expected.d_theta, atol=1e-4)
     np.testing.assert_allclose(points.d_beta(moving), exact.d_beta(expected), atol=1e-5)
+    grams = [layer.beta_gram(of, tf.ones([2], tf.float64), tf.ones([2], tf.float64))
+             for layer, of in ((points, moving), (exact, expected))]
+    np.testing.assert_allclose(grams[0], grams[1], atol=1e-3)
 
 
 def test_any_batch_of_unknown_size_equals_single_heads():
@@ -106,14 +102,15 @@ def test_any_batch_of_unknown_size_equals_single_heads():
     layer = SMPLPoints(model, *place)
     with tf.Graph().as_default(), tf1.Session() as session:
         x = [tf1.placeholder(tf.float64, [None, n]) for n in (3, 8, 15)]
-        vectors = tf1.placeholder(tf.float64, [None, 2, 3, NUM_POINTS])
+        vectors = tf1.placeholder(tf.float64, [None, 2, 3 * NUM_POINTS])
         moving = layer.moving(*x)
-        wanted = [moving.points, moving.d_theta, layer.d_beta(moving), layer.beta_products(moving, vectors)]
+        wanted = [moving.points, moving.d_theta, layer.d_beta(moving), layer.beta_products(moving, vectors),
+                  layer.beta_gram(moving, x[0][:, 0], x[0][:, 1])]
         for batch in (0, 1, 3):
             inputs = random_heads(model, batch, 0.5)
-            given = np.random.RandomState(0).randn(batch, 2, 3, NUM_POINTS)
+            given = np.random.RandomState(0).randn(batch, 2, 3 * NUM_POINTS)
             found = session.run(wanted, {**dict(zip(x, inputs, strict=True)), vectors: given})
-            assert [len(part) for part in found] == [batch] * 4
+            assert [len(part) for part in found] == [batch] * 5
             for n in range(batch):
                 single = session.run(wanted, {**{p: a[n:n + 1] for p, a in zip(x, inputs, strict=True)},
                                               vectors: given[n:n + 1]})
@@ -131,8 +128,5 @@ def test_landmarks_of_the_embedded_head():
     by_theta, by_beta = (differences(lambda *x: np.sum(weights * points(*x), (1, 2)), inputs, which)
                          for which in (2, 1))
     np.testing.assert_allclose(np.einsum('nlc,nclt->nt', weights, moving.d_theta), by_theta, atol=1e-9)
-    products = points.beta_products(moving, weights.swapaxes(1, 2)[:, None])[:, 0]
+    products = points.beta_products(moving, tf.constant(weights.swapaxes(1, 2).reshape(1, 1, -1)))[:, 0]
     np.testing.assert_allclose(products, by_beta, atol=1e-9)
-    along = np.einsum('nr,nrd->nd', weights.swapaxes(1, 2).reshape(1, -1), points.d_beta(moving)) @ points.directions
-    np.testing.assert_allclose(along, by_beta, atol=1e-6 * np.abs(by_beta).max())
-    assert 0 < points.num_of_shape < len(points.directions) < 200

@@ -24,7 +24,8 @@ from .batch_lbs import (
 from .batch_smpl import NUM_IDENTITY, joint_shapedirs
 from .graph_constants import GraphConstants
 
-NEGLIGIBLE = 1e-6               # motion of all points along a direction, as a part of the largest
+NEGLIGIBLE = 1e-6               # motion of the points by a joint, as a part of the largest
+
 
 class Moving(NamedTuple):
     """Points and their derivatives: points [N, L, C]; d_theta [N, C, L, 3 J]; turns [N, C, 3 J + 3], the joints'
@@ -39,10 +40,8 @@ class SMPLPoints:
     """Points that are weighted sums of vertices, as a layer, with their derivatives.
 
     model: the dict that load_model returns. triangles [L, K] and b_coords [L, K]: the vertices of each point and their
-    weights. num_axes C: 3, or 2 for x and y alone. dtype: of values, d_theta and products; matrix_dtype: of d_beta.
-
-    A few points move in fewer ways than there are coefficients: `directions` [D, B] are orthonormal rows, the first
-    `num_of_shape` of identity, then of expression, outside of which no coefficient moves any point in any pose.
+    weights. num_axes C: 3, or 2 for x and y alone. dtype: of values and derivatives; matrix_dtype: of beta_gram, which
+    needs an array of up to (3 J + 3)^2 L^2 numbers.
     """
 
     def __init__(self, model, triangles, b_coords, dtype=tf.float64, num_axes=3, matrix_dtype=None):
@@ -52,15 +51,18 @@ class SMPLPoints:
         self.num_joints, self.num_points = len(self.parents), len(triangles)
         self.num_betas, self.num_pose = model['shapedirs'].shape[2], model['posedirs'].shape[2]
         basis = _joint_basis(model, np.asarray(triangles), np.asarray(b_coords, np.float64))
-        floats = self.dtype.as_numpy_dtype
-        by_turn = basis[1:].transpose(1, 2, 0)                                  # [3 J + 3, L, F + B]
-        self.directions, self.num_of_shape = _directions(by_turn[:, :, self.num_pose:])
-        by_beta = by_turn[:, :, self.num_pose:] @ self.directions.T
+        by_pose = basis[1:1 + self.num_pose].transpose(1, 2, 0)                 # [3 J + 3, L, F]
+        by_beta = basis[1 + self.num_pose:]                                     # [B, 3 J + 3, L]
+        largest = np.abs(by_beta).max(axis=(0, 2), initial=0)
+        self._moved = np.flatnonzero(largest > NEGLIGIBLE * largest.max())      # T of the 3 J + 3 turns
+        floats, floats_of_matrix = self.dtype.as_numpy_dtype, self.matrix_dtype.as_numpy_dtype
         self._below = subtrees(self.parents).astype(floats)
-        self._constants = GraphConstants(
-            basis=basis.reshape(len(basis), -1).astype(floats),
-            by_pose=by_turn[:, :, :self.num_pose].reshape(len(by_turn), -1).astype(floats),
-            by_beta=by_beta.reshape(len(by_beta), -1).astype(self.matrix_dtype.as_numpy_dtype))
+        self._constants = GraphConstants(basis=basis.reshape(len(basis), -1).astype(floats),
+                                         by_pose=by_pose.reshape(len(by_pose), -1).astype(floats))
+        by_moved = by_beta[:, self._moved]
+        self._matrix_constants = GraphConstants(
+            by_moved=by_moved.reshape(len(by_moved), -1).astype(floats_of_matrix),
+            pairs=_pairs(by_moved).astype(floats_of_matrix))
 
     def __call__(self, trans, beta, theta):
         """Returns the points [N, L, C] in metres of trans [N, 3], beta [N, B] and theta [N, 3 J]."""
@@ -84,19 +86,52 @@ class SMPLPoints:
         return Moving(points, d_theta, turns)
 
     def d_beta(self, moving):
-        """Derivatives of the points along the directions [N, C L, D], in matrix_dtype: those by beta are these times
-        `directions`. Rows are x of all points, y of all points ..
-        """
-        turns = tf.cast(tf.reshape(moving.turns, [-1, moving.turns.shape[2]]), self.matrix_dtype)
-        return tf.reshape(tf.matmul(turns, self._constants()['by_beta']),
-                          [-1, self.num_axes * self.num_points, len(self.directions)])
+        """Derivatives of the points by beta [N, C L, B], in matrix_dtype; rows x of all points, y of all .."""
+        turns, by_beta = self._tf_moved(moving, self.matrix_dtype)
+        by_beta = tf.reshape(tf.transpose(by_beta), [turns.shape[2], -1])
+        return tf.reshape(tf.matmul(tf.reshape(turns, [-1, turns.shape[2]]), by_beta),
+                          [-1, self.num_axes * self.num_points, self.num_betas])
+
+    def beta_motions(self, moving, coefficients):
+        """Products of d_beta, in the dtype of what it is multiplied with, and coefficients [N, K, B] -> [N, K, C L]."""
+        turns, by_beta = self._tf_moved(moving, coefficients.dtype)
+        count = coefficients.shape[1]
+        motions = tf.matmul(tf.reshape(coefficients, [-1, self.num_betas]), by_beta)
+        motions = tf.matmul(turns[:, None], tf.reshape(motions, [-1, count, turns.shape[2], self.num_points]))
+        return tf.reshape(motions, [-1, count, self.num_axes * self.num_points])
 
     def beta_products(self, moving, vectors):
-        """Products of K vectors [N, K, C, L] with the derivatives of the points by beta -> [N, K, B]."""
-        back = tf.einsum('nct,nkcl->nktl', moving.turns, vectors)
-        by_beta = self._constants()['basis'][1 + self.num_pose:]
-        back = tf.reshape(back, [-1, by_beta.shape[1]])
-        return tf.reshape(tf.matmul(back, by_beta, transpose_b=True), [-1, vectors.shape[1], self.num_betas])
+        """Products of K vectors [N, K, C L] and d_beta, in their dtype -> [N, K, B]."""
+        turns, by_beta = self._tf_moved(moving, vectors.dtype)
+        count = vectors.shape[1]
+        vectors = tf.reshape(vectors, [-1, count, self.num_axes, self.num_points])
+        back = tf.reshape(tf.matmul(turns[:, None], vectors, transpose_a=True), [-1, by_beta.shape[1]])
+        return tf.reshape(tf.matmul(back, by_beta, transpose_b=True), [-1, count, self.num_betas])
+
+    def beta_gram(self, moving, of_shape, of_exp):
+        """d_beta D d_beta^T [N, C L, C L], in matrix_dtype, where D is diagonal: of_shape [N] for each coefficient of
+        identity, of_exp [N] for each of expression.
+
+        The points are linear in the turns, so their products are made of those of the template's pose, one table.
+        """
+        turns = self._tf_turns(moving)
+        halves = [tf.cast(factor, self.matrix_dtype)[:, None, None] * turns for factor in (of_shape, of_exp)]
+        halves = tf.reshape(tf.concat(halves, 2), [-1, 2 * turns.shape[2]])
+        halves = tf.matmul(halves, self._matrix_constants()['pairs'])
+        halves = tf.reshape(halves, [-1, self.num_axes, turns.shape[2], self.num_points ** 2])
+        gram = tf.reshape(tf.matmul(turns[:, None], halves), [-1, *[self.num_axes] * 2, *[self.num_points] * 2])
+        rows = self.num_axes * self.num_points
+        return tf.reshape(tf.transpose(gram, [0, 1, 3, 2, 4]), [-1, rows, rows])
+
+    def _tf_moved(self, moving, dtype):
+        """Turns [N, C, T] and what beta does before them [B, T L], in a dtype: in matrix_dtype where anything moves."""
+        if dtype == self.dtype:
+            return moving.turns, self._constants()['basis'][1 + self.num_pose:]
+        return self._tf_turns(moving), self._matrix_constants()['by_moved']
+
+    def _tf_turns(self, moving):
+        """The turns [N, C, T] before which beta moves anything, in matrix_dtype."""
+        return tf.gather(tf.cast(moving.turns, self.matrix_dtype), self._moved, axis=2)
 
     def _tf_posed(self, trans, beta, theta):
         """Points [N, L, C], local and world rotations [N, J, 3, 3], turned parts R_j y_j [N, J, 3, L] and turns."""
@@ -134,15 +169,9 @@ def _joint_basis(model, triangles, b_coords):
     return basis.reshape(len(basis), -1, len(triangles))
 
 
-def _directions(by_turn):
-    """`directions` and `num_of_shape` of SMPLPoints, from the motions [3 J + 3, L, B] of parts of the points."""
-    motions = by_turn.reshape(-1, by_turn.shape[2])
-    directions, counts = np.zeros((0, motions.shape[1])), []
-    for columns in (slice(0, NUM_IDENTITY), slice(NUM_IDENTITY, None)):
-        block = motions[:, columns]
-        squares, vectors = np.linalg.eigh(block.T @ block)
-        kept = vectors[:, squares > NEGLIGIBLE ** 2 * max(squares[-1:].sum(), np.finfo(float).tiny)]
-        rows = np.zeros((kept.shape[1], motions.shape[1]))
-        rows[:, columns] = kept.T
-        directions, counts = np.vstack([directions, rows]), [*counts, len(rows)]
-    return directions, counts[0]
+def _pairs(by_moved):
+    """Products [2 T, T L L] of motions [B, T, L] with each other: first of identity, then of expression."""
+    num_turns, num_points = by_moved.shape[1:]
+    parts = np.split(by_moved.reshape(len(by_moved), num_turns * num_points), [NUM_IDENTITY])
+    pairs = np.array([part.T @ part for part in parts]).reshape(2, num_turns, num_points, num_turns, num_points)
+    return pairs.transpose(0, 1, 3, 2, 4).reshape(2 * num_turns, -1)

@@ -5,6 +5,7 @@ multiple of ALIGNED with zeros, J joints. Lengths in metres.
 """
 import functools
 import math
+import sys
 
 import tensorflow as tf
 
@@ -38,20 +39,25 @@ def tf_skin(unposed, rotations, shifts, weights, num_vertices):
     return vertices
 
 
-def _tf_piece(weights, num_vertices, unposed, rotations, shifts):
+def _tf_piece(weights, num_vertices, tf_fused, unposed, rotations, shifts):
     """Vertices [n, V, 3] of one piece."""
-    turned = tf.reduce_sum(_tf_blended(rotations, weights) * tf.reshape(unposed, [-1, 3, 1, weights.shape[1]]), 1)
-    moved = tf.matmul(tf.reshape(shifts, [-1, weights.shape[0]]), weights)
-    posed = turned + tf.reshape(moved, [-1, 3, weights.shape[1]])
-    return [tf.transpose(posed[:, :, :num_vertices], [0, 2, 1])]
+    def tf_vertices(unposed, rotations, shifts, weights):
+        turned = tf.reduce_sum(_tf_blended(rotations, weights) * tf.reshape(unposed, [-1, 3, 1, weights.shape[1]]), 1)
+        moved = tf.matmul(tf.reshape(shifts, [-1, weights.shape[0]]), weights)
+        posed = turned + tf.reshape(moved, [-1, 3, weights.shape[1]])
+        return tf.transpose(posed[:, :, :num_vertices], [0, 2, 1])
+    return [tf_fused(tf_vertices)(unposed, rotations, shifts, weights)]
 
 
-def _tf_piece_gradient(weights, unposed, rotations, shifts, d_vertices):
+def _tf_piece_gradient(weights, tf_fused, unposed, rotations, shifts, d_vertices):
     """Gradients of `unposed`, `rotations` and `shifts` of one piece."""
+    def tf_d_unposed(rotations, d_moved, weights):
+        return tf.reduce_sum(_tf_blended(rotations, weights) * d_moved[:, None], 2)
+
     num_joints, width = rotations.shape[3], weights.shape[1]
     d_moved = tf.pad(tf.transpose(d_vertices, [0, 2, 1]), [[0, 0], [0, 0], [0, width - d_vertices.shape[1]]])
     d_shifts = tf.matmul(tf.reshape(d_moved, [-1, width]), weights, transpose_b=True)
-    d_unposed = tf.reduce_sum(_tf_blended(rotations, weights) * d_moved[:, None], 2)
+    d_unposed = tf_fused(tf_d_unposed)(rotations, d_moved, weights)
     with tf.control_dependencies([d_unposed]):                      # one array of nine rows per vertex at a time
         pairs = tf.reshape(unposed, [-1, 3, 1, width]) * tf.identity(d_moved)[:, None]
     d_rotations = tf.matmul(tf.reshape(pairs, [-1, width]), weights[:num_joints], transpose_b=True)
@@ -67,24 +73,34 @@ def _tf_blended(rotations, weights):
 
 
 def _tf_map_pieces(function, inputs, num_outputs):
-    """Applies `function` to pieces of PIECE rows of all inputs and joins the rows of its outputs."""
-    batch = inputs[0].shape[0]
-    if batch is not None and batch <= PIECE:
-        return function(*inputs)
-    size = tf.shape(inputs[0], tf.int64)[0]
-    count = tf.maximum(1, tf.cast((size + PIECE - 1) // PIECE, tf.int32))
-
-    def tf_rows(x, start, end):
+    """Applies `function` to pieces of PIECE rows of all inputs, and to the rest, and joins the rows of its outputs."""
+    def tf_rows(x, start, end, size=-1):
         """x[start:end], as a slice of a vector, which is a view where a slice of rows would be a copy."""
         width = math.prod(x.shape[1:])
-        return tf.reshape(tf.reshape(x, [-1])[start * width:end * width], [-1, *x.shape[1:]])
+        return tf.reshape(tf.reshape(x, [-1])[start * width:end * width], [size, *x.shape[1:]])
 
     def tf_body(i, arrays):
         start = PIECE * tf.cast(i, tf.int64)
-        end = tf.minimum(start + PIECE, size)
-        outputs = function(*(tf_rows(x, start, end) for x in inputs))
+        outputs = function(_tf_fusion(), *(tf_rows(x, start, start + PIECE, PIECE) for x in inputs))
         return i + 1, [array.write(i, output) for array, output in zip(arrays, outputs, strict=True)]
 
-    arrays = [tf.TensorArray(inputs[0].dtype, count, infer_shape=False) for _ in range(num_outputs)]
+    batch = inputs[0].shape[0]
+    if batch is not None and batch < PIECE:
+        return function(_unchanged, *inputs)
+    size = tf.shape(inputs[0], tf.int64)[0]
+    count = tf.cast(size // PIECE, tf.int32)
+    arrays = [tf.TensorArray(inputs[0].dtype, count + 1, infer_shape=False) for _ in range(num_outputs)]
     arrays = tf.while_loop(lambda i, _: i < count, tf_body, (0, arrays), parallel_iterations=2)[1]
-    return [array.concat() for array in arrays]
+    rest = function(_unchanged, *(tf_rows(x, PIECE * tf.cast(count, tf.int64), size) for x in inputs))
+    return [array.write(count, output).concat() for array, output in zip(arrays, rest, strict=True)]
+
+
+def _tf_fusion():
+    """What makes one kernel of a function's operations, where TensorFlow can: in graphs of today's loops, by XLA."""
+    fuses = (sys.platform == 'linux' and not tf.executing_eagerly() and tf.compat.v1.control_flow_v2_enabled()
+             and not tf.config.list_physical_devices('GPU'))
+    return functools.partial(tf.function, jit_compile=True, autograph=False) if fuses else _unchanged
+
+
+def _unchanged(function):
+    return function

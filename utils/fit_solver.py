@@ -1,4 +1,5 @@
 """One graph for all fits of a script: the least-squares solver for batches, or SciPy's optimisers one by one."""
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from utils.least_squares import STATUS, Problem, equations_of, tf_least_squares
 from utils.scipy_optimizer import ScipyOptimizerInterface
 from utils.sequence_fit import RELATIVE_UNIT, UNITS, Normal, fit_sequence
 
+AT_ONCE = 2                     # chunks: while one waits for a small operation the other keeps the cores busy
 OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
 
 
@@ -27,8 +29,8 @@ class FitSolver:
     tf_residuals, weights, points: as tf_least_squares takes them. optimizer: one of OPTIMIZERS. stages: what SciPy's
     optimisers do one after the other: names of variables, names of terms (None: all) and the ftol of L-BFGS-B. chunk:
     how many targets the solver has in work at once. watch: None, or for fits of one target a
-    function that is called for each step of the solver (of least_squares when all are done) with a function that
-    returns what it found, values {name: [1, W]} and terms {term: [1]}, at that time only.
+    function that is called for each step of the solver (of least_squares when all are done, first with the start) with
+    a function that returns what it found, values {name: [1, W]} and terms {term: [1]}, at that time only.
     """
 
     def __init__(self, tf_residuals, weights, points, optimizer='least_squares', stages=((None, None, 1e-7),),
@@ -43,8 +45,10 @@ class FitSolver:
             self._build(initial, data)
         size = self.chunk if self.optimizer == 'least_squares' else 1
         count = len(next(iter(initial.values())))
-        parts = [self._run(*({name: value[start:start + size] for name, value in arrays.items()}
-                             for arrays in (initial, data))) for start in range(0, count, size)]
+        chunks = [[{name: value[start:start + size] for name, value in arrays.items()} for arrays in (initial, data)]
+                  for start in range(0, count, size)]
+        with ThreadPoolExecutor(AT_ONCE if self.optimizer == 'least_squares' else 1) as threads:
+            parts = list(threads.map(self._run, *zip(*chunks, strict=True)))
         result = parts[0] if len(parts) == 1 else FitResult(
             *({name: np.concatenate([part[name] for part in group]) for name in group[0]}
               for group in list(zip(*parts, strict=True))[:3]),
@@ -98,7 +102,7 @@ class FitSolver:
         feed.update({self._data[name]: value for name, value in data.items()})
         if self.optimizer == 'least_squares':
             solution = self._session.run(self._solution, feed)
-            for k in range(solution.iterations[0] if self.watch else 0):
+            for k in range(solution.iterations[0] + 1 if self.watch else 0):
                 self.watch(lambda k=k: [{name: value[k:k + 1] for name, value in part.items()}
                                         for part in solution.steps])
             return FitResult(*solution[:4], [STATUS[status] for status in solution.status])

@@ -32,13 +32,14 @@ STATUS = ('running', 'the loss settled', 'the step vanished', 'the gradient vani
 INNER = ('shape', 'exp')
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e-12, 1e12
 POOR_GAIN = 0.6                 # of what a step promised: below, the curvature that it missed is taken in
+LEAST_LOSS = 1e-12              # of the first loss: below, it is nothing but rounding
 FLOOR = 1e-9                    # least scale of a parameter, as a part of the largest
 
 
 class Solution(NamedTuple):
     """values: {name: [N, W]}; before, after: {term: its weighted sum of squares [N]}; iterations, status [N].
 
-    steps: where they are kept, values {name: [K, W]} and terms {term: [K]} after each of K iterations, else ().
+    steps: where they are kept, values {name: [K, W]} and terms {term: [K]} at the start and after each iteration.
     """
     values: Any
     before: Any
@@ -49,15 +50,14 @@ class Solution(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: the best x [N, X] so far with its loss [N] and half gradient [N, X], the x to try next and by how
-    much it should lower the loss (0 where it is the best once more), damping, iterations, status, and the indices [A]
-    of the problems that run.
+    """Of the loop: the best x [N, X] so far with its terms [N, K], the half gradient [N, X] at the last x before and
+    the last step [N, X] (0 where it kept what it promised, or was not taken), damping, iterations, status, and the
+    indices [A] of the problems that run.
     """
     x: Any
+    terms: Any
     gradient: Any
-    loss: Any
-    trial: Any
-    promised: Any
+    moved: Any
     damping: Any
     iterations: Any
     status: Any
@@ -71,65 +71,65 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     tf_residuals(params, points, data) -> {term: residuals [N, ...]}; `params` has the variables as attributes, and
     `beta` and `theta`. weights: {term: number, 0 or more}. points: the layer of the points (SMPLPoints). initial:
     {name: [N, W]}: the names of FlameParams, and any others after them. data: {name: [N, ...]}, what differs from
-    problem to problem; tf_residuals gets it as attributes. keep_steps: of N = 1, what all iterations found.
+    problem to problem; tf_residuals gets it as attributes. keep_steps: of N = 1, the start and
+    what each iteration found.
 
     A problem stops where an accepted step lowers its loss by less than ftol of it, where no number moves by more than
-    xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of it. Raises KeyError for a
-    term without weight, ValueError for a negative one and for a term or variable on which nothing depends.
+    xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of it; losses below LEAST_LOSS
+    of the first are as good as that. Raises KeyError for a term without weight, ValueError for a negative one and for a
+    term or variable on which nothing depends.
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
-    none, count = tf.zeros_like(x[:, 0]), tf.shape(x)[0]
-    zero = tf.zeros([count], tf.int32)
-    state = _State(x, tf.zeros_like(x), none + math.inf, x, none, none + FIRST_DAMPING, zero, zero, tf.range(count))
+    before = problem.tf_terms(x, data)
+    terms, zero = tf.stack(list(before.values()), 1), tf.zeros_like(x[:, 0], tf.int32)
+    first = tf.reduce_sum(terms, 1)
+    status = tf.where(tf.math.is_finite(first), zero + RUNNING, zero + NOT_FINITE)
+    running = tf.where(tf.equal(status, RUNNING))[:, 0]
+    state = _State(x, terms, tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(first) + FIRST_DAMPING, zero, status,
+                   running)
 
-    def tf_body(state, steps):
-        state = _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state)
-        return state, tf.concat([steps, state.x], 0) if keep_steps else steps
-    shapes = [_State(*(tf.TensorShape([None, *part.shape[1:]]) for part in state)),
-              tf.TensorShape([None, *x.shape[1:]])]
-    state, steps = tf.while_loop(lambda state, _: tf.size(state.active) > 0, tf_body, [state, x[:0]], shapes,
-                                 back_prop=False)
-    twice = {name: tf.concat([value] * 2, 0) for name, value in data.items()}
-    terms = problem.tf_terms(tf.concat([x, state.x], 0), twice)
-    before, after = ({name: tf.split(term, 2)[part] for name, term in terms.items()} for part in (0, 1))
-    kept = ()
+    def tf_body(state, *steps):
+        state = _tf_iterate(problem, data, LEAST_LOSS * first, max_iterations, ftol, xtol, gtol, state)
+        return [state, *(tf.concat([rows, tf.concat([state.x, state.terms], 1)], 0) for rows in steps)]
+    loop = [state, *[tf.concat([x, terms], 1)] * keep_steps]
+    shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), loop)
+    state, *steps = tf.while_loop(lambda state, *_: tf.size(state.active) > 0, tf_body, loop, shapes, back_prop=False,
+                                  return_same_structure=True)
+    after = dict(zip(before, tf.unstack(state.terms, axis=1), strict=True))
     if keep_steps:
-        many = {name: tf.repeat(value, tf.shape(steps)[0], 0) for name, value in data.items()}
-        kept = problem.unpacked(steps), problem.tf_terms(steps, many)
-    return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status, kept)
+        values, terms = tf.split(steps[0], [x.shape[1], len(before)], 1)
+        steps = problem.unpacked(values), dict(zip(before, tf.unstack(terms, axis=1), strict=True))
+    return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status, steps)
 
 
-def _tf_iterate(problem, data, max_iterations, ftol, xtol, gtol, state):
-    """Tries the next x of every problem that runs, keeps it where it is better, and finds the one to try after it."""
-    best, best_gradient, best_loss, x, promised, damping, iterations = (
-        tf.gather(part, state.active) for part in state[:7])
+def _tf_iterate(problem, data, least, max_iterations, ftol, xtol, gtol, state):
+    """Tries a step in every problem that runs and takes it where the loss is lower."""
+    x, terms, last_gradient, moved, damping, iterations = (tf.gather(part, state.active) for part in state[:6])
     data = {name: tf.gather(value, state.active) for name, value in data.items()}
     algebra = equations_of(problem.points)
     equations = algebra.tf_equations(problem, x, data)
-    loss, gradient = equations.loss, tf.concat([equations.g_outer, equations.g_inner], 1)
-    accepted = loss <= best_loss                                            # not so where it is NaN
-    lowered = best_loss - loss
-    gain = tf.where(promised > 0, lowered / promised, tf.ones_like(loss) / 2)
-    damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
-    damping = tf.maximum(damping, LEAST_DAMPING)
-    moved = tf.where(_tf_wide(accepted & (promised > 0) & (gain < POOR_GAIN), x), x - best, tf.zeros_like(x))
-    lacking = gradient - best_gradient - algebra.tf_times(equations, moved)
-    step, next_promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
+    gradient = tf.concat([equations.g_outer, equations.g_inner], 1)
+    lacking = gradient - last_gradient - algebra.tf_times(equations, moved)
+    step, promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
 
+    tried = tf.stack(list(problem.tf_terms(x + step, data).values()), 1)
+    loss, lowered = tf.reduce_sum(terms, 1), tf.reduce_sum(terms - tried, 1)
+    accepted, gain = lowered >= 0, lowered / promised                       # not so where it is NaN
+    damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
+    small = tf.maximum(loss, tf.gather(least, state.active))
     status = tf.zeros_like(iterations)
     for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
-                          (accepted & (promised > 0) & (lowered <= ftol * loss), SETTLED),
-                          (accepted & tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
-                          (accepted & (tf.abs(next_promised) <= gtol * loss), NO_GRADIENT),
-                          (tf.equal(iterations, 0) & ~tf.math.is_finite(loss), NOT_FINITE)):
+                          (accepted & (lowered <= ftol * small), SETTLED),
+                          (tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
+                          (tf.abs(promised) <= gtol * small, NO_GRADIENT)):
         status = tf.where(is_so, tf.fill(tf.shape(status), reason), status)
-    kept = _tf_wide(accepted, x)
-    parts = (tf.where(kept, x, best), tf.where(kept, gradient, best_gradient), tf.where(accepted, loss, best_loss),
-             tf.where(kept, x + step, best), tf.where(accepted, next_promised, tf.zeros_like(loss)), damping,
-             iterations + 1, status)
+    taken = accepted[:, None]
+    parts = (tf.where_v2(taken, x + step, x), tf.where_v2(taken, tried, terms), gradient,
+             tf.where_v2(taken & (gain < POOR_GAIN)[:, None], step, tf.zeros_like(step)),
+             tf.maximum(damping, LEAST_DAMPING), iterations + 1, status)
     places = state.active[:, None]
-    parts = [tf.tensor_scatter_nd_update(whole, places, part) for whole, part in zip(state[:8], parts, strict=True)]
+    parts = [tf.tensor_scatter_nd_update(whole, places, part) for whole, part in zip(state[:7], parts, strict=True)]
     return _State(*parts, tf.boolean_mask(state.active, tf.equal(status, RUNNING)))
 
 
@@ -143,19 +143,14 @@ def _tf_step(algebra, equations, gradient, damping, lacking, curvature):
     lengths = curvature + tf.reduce_sum(lacking * along, 1)
     share = tf.where((curvature > 0) & tf.math.is_finite(lengths), tf.reduce_sum(lacking * step, 1) / lengths,
                      tf.zeros_like(curvature))
-    step -= tf.where(_tf_wide(curvature > 0, step), share[:, None] * along, tf.zeros_like(step))
+    step -= tf.where_v2((curvature > 0)[:, None], share[:, None] * along, tf.zeros_like(step))
     scales = tf.concat([equations.s_outer, equations.s_inner], 1)
     return step, tf.reduce_sum(step * (damping[:, None] * scales * step - gradient), 1)
 
 
-def _tf_wide(chosen, like):
-    """[A] -> [A, X]."""
-    return chosen[:, None] & tf.ones_like(like, tf.bool)
-
-
 def equations_of(points):
     """The module with the equations for a few points, or for all vertices of a mesh."""
-    return step_equations if hasattr(points, 'd_beta') else mesh_equations
+    return step_equations if hasattr(points, 'beta_gram') else mesh_equations
 
 
 class Problem:

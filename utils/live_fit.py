@@ -91,9 +91,9 @@ class LiveFit:
 
     def _play(self):
         """Shows the steps that were kept, then the result, to whose scale those of the steps are brought."""
-        steps = [(values, terms_text(f'step {number} of {len(self.steps)}', terms))
-                 for number, (values, terms) in enumerate(self.steps, 1)]
-        steps += [self.last] if self.last else []
+        steps = [(values, terms_text(f'step {number} of {len(self.steps) - 1}', terms))
+                 for number, (values, terms) in enumerate(self.steps)]
+        steps[-1:] = [self.last] if self.last else []
         for values, text in steps:
             start = time.monotonic()
             if 'scale' in values and self.steps and values is not self.last[0]:
