@@ -89,16 +89,15 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     state = _State(x, terms, tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(first) + FIRST_DAMPING, zero, status,
                    running)
 
-    def tf_body(state, *steps):
+    def tf_body(state, rows):
         state = _tf_iterate(problem, data, LEAST_LOSS * first, max_iterations, ftol, xtol, gtol, state)
-        return [state, *(tf.concat([rows, tf.concat([state.x, state.terms], 1)], 0) for rows in steps)]
-    loop = [state, *[tf.concat([x, terms], 1)] * keep_steps]
+        return state, tf.concat([rows, tf.concat([state.x, state.terms], 1)], 0) if keep_steps else rows
+    loop = state, tf.concat([x, terms], 1) if keep_steps else x[:0]
     shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), loop)
-    state, *steps = tf.while_loop(lambda state, *_: tf.size(state.active) > 0, tf_body, loop, shapes, back_prop=False,
-                                  return_same_structure=True)
-    after = dict(zip(before, tf.unstack(state.terms, axis=1), strict=True))
+    state, rows = tf.while_loop(lambda state, _: tf.size(state.active) > 0, tf_body, loop, shapes, back_prop=False)
+    after, steps = dict(zip(before, tf.unstack(state.terms, axis=1), strict=True)), ()
     if keep_steps:
-        values, terms = tf.split(steps[0], [x.shape[1], len(before)], 1)
+        values, terms = tf.split(rows, [x.shape[1], len(before)], 1)
         steps = problem.unpacked(values), dict(zip(before, tf.unstack(terms, axis=1), strict=True))
     return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status, steps)
 
