@@ -71,8 +71,8 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     tf_residuals(params, points, data) -> {term: residuals [N, ...]}; `params` has the variables as attributes, and
     `beta` and `theta`. weights: {term: number, 0 or more}. points: the layer of the points (SMPLPoints). initial:
     {name: [N, W]}: the names of FlameParams, and any others after them. data: {name: [N, ...]}, what differs from
-    problem to problem; tf_residuals gets it as attributes. keep_steps: of N = 1, the start and
-    what each iteration found.
+    problem to problem; tf_residuals gets it as attributes. keep_steps: of N = 1, the start and what each
+    iteration found.
 
     A problem stops where an accepted step lowers its loss by less than ftol of it, where no number moves by more than
     xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of it; losses below LEAST_LOSS

@@ -66,11 +66,11 @@ class LiveFit:
             self._play()
             has_window = self.live.is_open
             self.live.close(min(FASTEST, max(SLOWEST, len(self.live.frames) / SECONDS)), keep_open=True)
+            if self.args.save_video:
+                print(f'Written: {self.args.save_video}')
         elif not has_display():
             from utils.show import open_for
             open_for(mode, self.shape, 'Fit', f'see {picture}, or --visualize browser', keepalive=False)
-        if self.args.save_video:
-            print(f'Written: {self.args.save_video}')
         if mode in (True, 'window') and not has_window:
             open_picture(picture)
         if self.args.export_html or mode == 'browser':
