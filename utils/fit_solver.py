@@ -28,9 +28,9 @@ class FitSolver:
 
     tf_residuals, weights, points: as tf_least_squares takes them. optimizer: one of OPTIMIZERS. stages: what SciPy's
     optimisers do one after the other: names of variables, names of terms (None: all) and the ftol of L-BFGS-B. chunk:
-    how many targets the solver has in work at once. watch: None, or for fits of one target a
-    function that is called for each step of the solver (of least_squares when all are done, first with the start) with
-    a function that returns what it found, values {name: [1, W]} and terms {term: [1]}, at that time only.
+    how many targets the solver has in work at once. watch: None, or for fits of one target a function that is called
+    for each step of the solver (of least_squares when all are done, first with the start) with a function that returns
+    what it found, values {name: [1, W]} and terms {term: [1]}, at that time only.
     """
 
     def __init__(self, tf_residuals, weights, points, optimizer='least_squares', stages=((None, None, 1e-7),),
