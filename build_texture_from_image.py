@@ -10,8 +10,8 @@ Out: NAME.obj, NAME.mtl   the head in metres with texture coordinates, and its m
      NAME_mask.png        how well the photos saw each texel: white well, black not at all
      HEAD.gif             with --save_video HEAD.gif, or .mp4: the head turning round
      NAME_views.png       the head from the front, and from three-quarters and the side to both sides
-Edit: what is done with a photo is in main; how well a texel is seen is decided in utils/project_on_mesh.py, and what is
-done where it is not, in utils/texture_fill.py.
+Edit: what is done with a photo is in main; how well a texel is seen is decided in utils/project_on_mesh.py (what is
+behind the head, in utils/head_outline.py), and what is done where it is not, in utils/texture_fill.py.
 """
 import argparse
 import os
@@ -129,6 +129,7 @@ if __name__ == '__main__':
                              'head\'s)')
     parser.add_argument('--method', choices=['bilinear', 'nearest'], default='bilinear',
                         help='how a texel takes its colour from the photo (default: %(default)s)')
-    parser.add_argument('--visibility', choices=['depth', 'normal'], default='depth',
-                        help='what the photo sees: what is in front, or all that faces it (default: %(default)s)')
+    parser.add_argument('--visibility', choices=['outline', 'depth', 'normal'], default='outline',
+                        help='what the photo sees: what is in front and within the outline of the head, what is in '
+                             'front, or all that faces it (default: %(default)s)')
     run_script(main, parser.parse_args())

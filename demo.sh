@@ -11,9 +11,14 @@ failed=0
 mkdir -p results
 : >results/demos.txt
 
-# The names of the pictures among the paths on standard input, and how many files of each other kind.
+# The names of the pictures among the paths on standard input (of numbered ones the first), and how many files of each
+# other kind.
 summary() {
     sed 's|.*/||' | sort | awk -F. '
+        match($0, /_[0-9]+\.png$/) && stem[substr($0, 1, RSTART)]++ {
+            if (stem[substr($0, 1, RSTART)] == 2) names = names " .."
+            next
+        }
         /\.(png|jpg)$/ { names = names ", " $0; next }
         NF { count[$NF]++ }
         END { for (kind in count) kinds = kinds ", " count[kind] " ." kind

@@ -35,7 +35,7 @@ from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
 from tf_smpl.points import SMPLPoints  # noqa: E402
 from utils.alignment import align_image  # noqa: E402
-from utils.build_texture import texture_fit  # noqa: E402
+from utils.build_texture import texture_fit, textured_files  # noqa: E402
 from utils.camera import project, screen_points, tf_project  # noqa: E402
 from utils.files import InputError, read_image, write_beside, write_image  # noqa: E402
 from utils.fit_batches import (  # noqa: E402
@@ -197,6 +197,8 @@ def main(args):
     def is_complete(photo):
         out = os.path.join(args.out_path, photo.name)
         files = [out + '_scale.npy'] + [out + '_fit.png'] * (place[photo] < NUM_SHOWN)
+        files += [out + '.obj'] if table is None else textured_files(out, [photo.path])
+        files += [out + '.glb'] * (args.format == 'glb')
         return complete_row(out + '_params.npz', files, fit_identity(photo, settings), model_fname, columns)
 
     batch_size = len(photos) if args.shared_shape else args.batch_size or default_batch_size(4 << 20, 512)

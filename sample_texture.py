@@ -171,7 +171,8 @@ def fit_photo(args):
     table = find_texture_data([texture_fname] if space.ft is not None else args.texture_mapping, mesh, space.size, ROOT)
     tell_negative(space)
 
-    fit, texture, mask = fit_projection(space, project_texels(image, mesh, scale, table), mesh, table,
+    projection = project_texels(image, mesh, scale, table, visibility='outline')
+    fit, texture, mask = fit_projection(space, projection, mesh, table,
                                         number_of_components(args.num_components, space))
     name = 'tex_fit_' + os.path.splitext(os.path.basename(img_path))[0]
     out = free_name(os.path.join(args.out_path, name), [img_path, mesh_path])

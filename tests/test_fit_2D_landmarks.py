@@ -1,5 +1,6 @@
 """fit_2D_landmarks.py: its minimum, what is written, many photos, restarts, what bad input gets, a real face."""
 import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -162,6 +163,17 @@ def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
     for name in rows:
         assert float(rows[name]['term_lmk']) == result(run.out, name, MODEL).extras['term_lmk']
         assert all((run.out / f'{name}{end}').exists() for end in ('.obj', '_scale.npy', '_fit.png'))
+
+
+def test_a_result_without_one_of_its_files_is_not_whole(fit, run):
+    shutil.copytree(fit.folder, run.out)
+    params = run.out / 'synthetic_photo_params.npz'
+    before = params.stat().st_mtime_ns
+    run('--texture', 'True', '--resume')
+    assert params.stat().st_mtime_ns == before
+    (run.out / 'synthetic_photo.mtl').unlink()
+    run('--texture', 'True', '--resume')
+    assert params.stat().st_mtime_ns > before and (run.out / 'synthetic_photo.mtl').exists()
 
 
 def test_bad_input_gets_one_line_and_nothing_is_written(fit, run, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from tests.test_render_mesh import ball
-from utils.fit_pictures import HEIGHT, WIDTH, _round_up, distance_picture, landmarks_picture
+from utils.fit_pictures import HEIGHT, LMKS_EXTENT, LMKS_SHIFT, WIDTH, _round_up, distance_picture, landmarks_picture
 
 V, F = ball()
 V = 0.1 * V                                                             # a ball of 10 cm
@@ -13,7 +13,8 @@ V = 0.1 * V                                                             # a ball
 POINTS = 0.1 * np.array([[-0.6, 0, 0.8], [0.6, 0, 0.8], [0, 0.6, 0.8], [0, -0.6, 0.8], [-1, 0, 0]])
 
 
-SCALE, MIDDLE = HEIGHT / (1.8 * 0.16), (POINTS.min(0) + POINTS.max(0)) / 2           # of the landmarks' picture
+EXTENT = LMKS_EXTENT * 0.16                                             # of the landmarks' picture, and its middle
+SCALE, MIDDLE = HEIGHT / EXTENT, (POINTS.min(0) + POINTS.max(0)) / 2 + EXTENT * LMKS_SHIFT
 
 
 def halves(picture):

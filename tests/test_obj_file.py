@@ -142,7 +142,8 @@ def test_without_material_or_picture_the_mesh_is_read_all_the_same(tmp_path, mat
     assert all(line.startswith(f'{tmp_path / "mesh.obj"}: ') and said in line for line in lines)
 
 
-@pytest.mark.parametrize('line', ['f 1/1 2/2', 'f', 'f 1/1 x/2 3/3', 'v 1 2', 'vt 1', 'v 1 2 3d'])
+@pytest.mark.parametrize('line', ['f 1/1 2/2', 'f', 'f 0 1 2', 'f 1/0 2/1 3/2', 'f 1/1 x/2 3/3', 'v 1 2', 'vt 1',
+                                  'v 1 2 3d'])
 def test_a_line_that_is_not_obj_is_named(tmp_path, line):
     with pytest.raises(InputError, match='line 10 is not OBJ'):
         read(tmp_path, SQUARE + 'f 1 2 3\n' + line + '\n')

@@ -31,7 +31,7 @@ def case(request):
         head = problem.head(values)
         residuals = problem.tf_weighted(layer(head.trans, head.beta, head.theta), values, tf_data)
         residuals = tf.concat([tf.reshape(r, [-1, np.prod(r.shape[1:])]) for r in residuals.values()], 1)
-        equations = module.tf_equations(problem, x, tf_data)
+        equations = module.tf_equations(problem, x, problem.tf_posed(x), tf_data)
         parts = {name: getattr(equations, name)
                  for name in ('loss', 'g_outer', 'g_inner', 'd_outer', 'd_inner', 's_outer', 's_inner')}
         other, damping = tf.placeholder(tf.float64, x.shape), tf.placeholder(tf.float64, [None])

@@ -27,9 +27,20 @@ from .graph_constants import GraphConstants
 NEGLIGIBLE = 1e-6               # motion of the points by a joint, as a part of the largest
 
 
+class Posed(NamedTuple):
+    """Points and what they are made of: points [N, L, C]; local and world rotations [N, J, 3, 3] of the joints; parts
+    R_j y_j [N, J, 3, L]; turns [N, C, 3 J + 3], the world rotations side by side and, last, the identity.
+    """
+    points: Any
+    local: Any
+    world: Any
+    parts: Any
+    turns: Any
+
+
 class Moving(NamedTuple):
-    """Points and their derivatives: points [N, L, C]; d_theta [N, C, L, 3 J]; turns [N, C, 3 J + 3], the joints'
-    rotations side by side and, last, the identity, from which the derivatives by beta are made.
+    """Points and their derivatives: points [N, L, C]; d_theta [N, C, L, 3 J]; turns [N, C, 3 J + 3] as in Posed, from
+    which the derivatives by beta are made.
     """
     points: Any
     d_theta: Any
@@ -66,11 +77,28 @@ class SMPLPoints:
 
     def __call__(self, trans, beta, theta):
         """Returns the points [N, L, C] in metres of trans [N, 3], beta [N, B] and theta [N, 3 J]."""
-        return self._tf_posed(trans, beta, theta)[0]
+        return self.posed(trans, beta, theta).points
+
+    def posed(self, trans, beta, theta):
+        """Returns them as Posed."""
+        local = tf_joint_rotations(theta, self.num_joints)                              # [3, 3, J, N]
+        world = tf_forward_kinematics(local, tf.zeros_like(local[0]), self.parents)[0][:, :3]
+        feature = tf.concat([tf.ones_like(trans[:, :1]), tf_pose_feature(local), beta], 1)
+        y = tf.reshape(tf.matmul(feature, self._constants()['basis']), [-1, self.num_joints + 1, 3, self.num_points])
+        local, world = (tf.transpose(rotations, [3, 2, 0, 1]) for rotations in (local, world))
+        parts = tf.matmul(world, y[:, :-1])
+        points = tf.reduce_sum(parts, 1) + y[:, -1] + trans[:, :, None]
+        turns = tf.reshape(tf.transpose(world, [0, 2, 1, 3]), [-1, 3, 3 * self.num_joints])
+        turns = tf.concat([turns, tf.eye(3, dtype=self.dtype) + 0 * turns[:, :, :3]], 2)[:, :self.num_axes]
+        return Posed(tf.transpose(points, [0, 2, 1])[:, :, :self.num_axes], local, world, parts, turns)
 
     def moving(self, trans, beta, theta):
         """Returns them as Moving."""
-        points, rotations, world, parts, turns = self._tf_posed(trans, beta, theta)
+        return self.moving_of(self.posed(trans, beta, theta), theta)
+
+    def moving_of(self, posed, theta):
+        """Returns as Moving what was posed by theta [N, 3 J]."""
+        points, local, world, parts, turns = posed
         above = tf.gather(world, np.maximum(self.parents, 0), axis=1)[:, 1:]
         jacobians = tf_left_jacobians(tf.reshape(theta, [-1, self.num_joints, 3]))      # [N, J, 3, 3]
         axes = tf.concat([jacobians[:, :1], tf.matmul(above, jacobians[:, 1:])], 1)
@@ -81,7 +109,7 @@ class SMPLPoints:
         d_turned = tf.reshape(d_turned, [-1, self.num_axes * self.num_points, 3 * self.num_joints])
         d_corrected = tf.reshape(tf.matmul(tf.reshape(turns, [-1, turns.shape[2]]), self._constants()['by_pose']),
                                  [-1, self.num_axes * self.num_points, self.num_pose])
-        d_corrected = tf.matmul(d_corrected, tf_d_pose_feature(rotations, jacobians))
+        d_corrected = tf.matmul(d_corrected, tf_d_pose_feature(local, jacobians))
         d_theta = tf.reshape(d_turned + d_corrected, [-1, self.num_axes, self.num_points, 3 * self.num_joints])
         return Moving(points, d_theta, turns)
 
@@ -132,19 +160,6 @@ class SMPLPoints:
     def _tf_turns(self, moving):
         """The turns [N, C, T] before which beta moves anything, in matrix_dtype."""
         return tf.gather(tf.cast(moving.turns, self.matrix_dtype), self._moved, axis=2)
-
-    def _tf_posed(self, trans, beta, theta):
-        """Points [N, L, C], local and world rotations [N, J, 3, 3], turned parts R_j y_j [N, J, 3, L] and turns."""
-        local = tf_joint_rotations(theta, self.num_joints)                              # [3, 3, J, N]
-        world = tf_forward_kinematics(local, tf.zeros_like(local[0]), self.parents)[0][:, :3]
-        feature = tf.concat([tf.ones_like(trans[:, :1]), tf_pose_feature(local), beta], 1)
-        y = tf.reshape(tf.matmul(feature, self._constants()['basis']), [-1, self.num_joints + 1, 3, self.num_points])
-        local, world = (tf.transpose(rotations, [3, 2, 0, 1]) for rotations in (local, world))
-        parts = tf.matmul(world, y[:, :-1])
-        points = tf.reduce_sum(parts, 1) + y[:, -1] + trans[:, :, None]
-        turns = tf.reshape(tf.transpose(world, [0, 2, 1, 3]), [-1, 3, 3 * self.num_joints])
-        turns = tf.concat([turns, tf.eye(3, dtype=self.dtype) + 0 * turns[:, :, :3]], 2)[:, :self.num_axes]
-        return tf.transpose(points, [0, 2, 1])[:, :, :self.num_axes], local, world, parts, turns
 
 
 def _joint_basis(model, triangles, b_coords):

@@ -25,7 +25,13 @@ from .batch_lbs import (
 from .batch_smpl import SMPL
 from .graph_constants import GraphConstants
 
+ROUNDING = 8                            # in units of the last place: of a sum as long as a normal matrix's
 AXES = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
+
+
+class PosedVertices(NamedTuple):
+    """points [N, V, 3]: the vertices."""
+    points: Any
 
 
 class MovingVertices(NamedTuple):
@@ -49,13 +55,17 @@ class SMPLVertices(SMPL):
         shapes = basis[len(basis) - self.num_betas:]
         weights = np.zeros((self.num_joints, basis.shape[1] // 3), floats)
         weights[:, :self.size[0]] = self.weights.T
-        self._pairs = list(itertools.combinations(range(self.num_joints), 2))
+        self._pairs = _sharing_pairs(shapes, weights)
         at_rest, tables = _pair_tables(shapes, weights, self._pairs)
         self._below = subtrees(self.parents).astype(floats)
         self._derivatives = GraphConstants(
             basis=basis, transposed_shapes=np.ascontiguousarray(shapes.T), weights=weights, at_rest=at_rest,
             tables=tables, shared=_shared(shapes, weights), d_joints=self.J_shapedirs.reshape(
                 self.num_betas, self.num_joints, 3).transpose(1, 2, 0).astype(floats))
+
+    def posed(self, trans, beta, theta):
+        """Returns the vertices as PosedVertices."""
+        return PosedVertices(self(trans, beta, theta))
 
     def moving(self, beta, theta):
         """Returns MovingVertices of beta [N, B] and theta [N, 3 J]."""
@@ -70,8 +80,9 @@ class SMPLVertices(SMPL):
         weights = self._derivatives()['weights']
         frames = tf.matmul(tf.reshape(tf.transpose(world, [0, 3, 2, 1]), [-1, self.num_joints]), weights)
         frames = tf.reshape(frames, [-1, 3, 3, weights.shape[1]])
+        corrected = self._tf_d_corrected(local, jacobians)
         d_theta = self._tf_d_turned(world, centres, shifts, jacobians, beta, local)
-        d_theta += tf.reduce_sum(frames[:, None] * self._tf_d_corrected(local, jacobians), 2)
+        d_theta += tf.add_n([frames[:, None, axis] * corrected[:, :, axis, None] for axis in range(3)])
         return MovingVertices(d_theta, frames, world, self._tf_d_joints(world))
 
     def beta_products(self, moving, vectors):
@@ -146,11 +157,21 @@ class SMPLVertices(SMPL):
         return tf.reshape(turned, [-1, 3 * self.num_joints, 3, weights.shape[1]])
 
     def _tf_d_corrected(self, local, jacobians):
-        """What the pose correctives add to vertices before they are turned [N, 3 J, 3, 1, P]."""
+        """What the pose correctives add to vertices before they are turned [N, 3 J, 3, P]."""
         d_feature = tf.linalg.matrix_transpose(tf_d_pose_feature(local, jacobians))     # [N, 3 J, F]
         num_pose, basis = d_feature.shape[2], self._derivatives()['basis']
         corrected = tf.matmul(tf.reshape(d_feature, [-1, num_pose]), basis[1:1 + num_pose])
-        return tf.reshape(corrected, [-1, 3 * self.num_joints, 3, 1, basis.shape[1] // 3])
+        return tf.reshape(corrected, [-1, 3 * self.num_joints, 3, basis.shape[1] // 3])
+
+
+def _sharing_pairs(shapes, weights):
+    """Pairs of joints i < j that move vertices together, of blend shapes [B, 3 P] and weights [J, P]; without those
+    whose share of the normal matrix, as of its trace, is rounding.
+    """
+    sizes = np.sum(np.square(shapes), axis=0, dtype=np.float64).reshape(3, -1).sum(axis=0)
+    shares = (weights * sizes) @ weights.T / max(np.sum(weights.sum(axis=0) ** 2 * sizes), np.finfo(float).tiny)
+    return [(i, j) for i, j in itertools.combinations(range(len(weights)), 2)
+            if shares[i, j] > ROUNDING * np.finfo(shapes.dtype).eps]
 
 
 def _pair_tables(shapes, weights, pairs):

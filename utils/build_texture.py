@@ -13,6 +13,7 @@ from utils.render_mesh import render_views
 from utils.texture_fill import add_mirrored, complete, fill_gaps, inpaint
 from utils.texture_mapping import EMBEDDED_SIZE, interpolate, sample_texture, texel_image, texel_uv
 
+ENDS = ('.obj', '.mtl', '.png', '_mask.png', '_views.png')     # of the files that a textured mesh is
 FILLS = ('none', 'mirror', 'inpaint', 'mean', 'space')
 
 
@@ -48,7 +49,7 @@ def find_space_of(mesh, texture_fname=None):
     return find_texture_space(texture_fname, 'synthetic_head' if embedded else 'FLAME')
 
 
-def build_texture(images, meshes, scales, table, method='bilinear', visibility='depth', fill='inpaint', space=None):
+def build_texture(images, meshes, scales, table, method='bilinear', visibility='outline', fill='inpaint', space=None):
     """Builds a texture BGR uint8 [N, N, 3] and a mask uint8 [N, N], 255 where it was seen well, from a person's photos.
 
     images: BGR [H, W, 3]; meshes, of the same topology, and scales in pixels per metre: one each. table: the texel
@@ -68,12 +69,15 @@ def build_texture(images, meshes, scales, table, method='bilinear', visibility='
 
 
 def texture_fit(out, source_img, mesh, scale, table, inputs=()):
-    """Textures a fitted mesh with its photo, by the defaults of build_texture_from_image.py, and writes it.
+    """Textures a fitted mesh with its photo, fill 'mirror' where the layout is its own mirror image, and writes it.
 
     out: path of the results without suffix, with _textured after it where one of `inputs`, paths, would be overwritten.
     Returns the paths that write_textured_mesh has written.
     """
-    texture, mask = build_texture([source_img], [mesh], [scale], table)
+    try:
+        texture, mask = build_texture([source_img], [mesh], [scale], table, fill='mirror')
+    except InputError:                                  # the other defaults suit every layout
+        texture, mask = build_texture([source_img], [mesh], [scale], table)
     return write_textured_mesh(free_name(out, inputs), mesh, table, texture, mask)
 
 
@@ -91,12 +95,16 @@ def write_textured_mesh(out, mesh, table, texture, mask, glb=False):
     return [out + end for end in ('.obj', '.mtl', '.png', '_mask.png', *['.glb'] * glb, '_views.png')]
 
 
+def textured_files(out, inputs):
+    """The paths that texture_fit writes for the same `out` and `inputs`."""
+    return [free_name(out, inputs) + end for end in ENDS]
+
+
 def free_name(out, inputs):
     """Returns `out`, path of the results without suffix, or out_textured where an input would be overwritten."""
     def same(one, other):
         return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
-    ends = ('.obj', '.mtl', '.png', '_mask.png', '_views.png')
-    taken = any(same(out + end, path) for end in ends for path in inputs)
+    taken = any(same(out + end, path) for end in ENDS for path in inputs)
     return out + '_textured' if taken else out
 
 

@@ -10,6 +10,8 @@ HEIGHT, WIDTH = 620, 560                                # of each view, in pixel
 TEXT_BGR, MISSING_BGR, SKIN_BGR = (60, 60, 60), (0.72, 0.72, 0.72), (0.80, 0.84, 0.88)
 TOLERANCE = 0.003                                       # metres below the surface at which a point still counts as seen
 SHADE = 0.45                                            # how much darker a heat map is where it is seen edge on
+LMKS_EXTENT = 2.4                                       # height of the landmarks' views, in parts of their spread
+LMKS_SHIFT = np.array([0, 0.1, -0.2])                   # of their middle, in parts of that: to the head's
 MM = 1000.0
 
 
@@ -22,7 +24,8 @@ def landmarks_picture(vertices, faces, target_points, fitted_points, rot=(0, 0, 
     there = np.isfinite(target_points).all(axis=1)
     target_points, fitted_points = np.asarray(target_points)[there], np.asarray(fitted_points)[there]
     low, high = _upright(fitted_points, rot).min(axis=0), _upright(fitted_points, rot).max(axis=0)
-    centre, extent = (low + high) / 2, 1.8 * (high - low).max()
+    extent = LMKS_EXTENT * (high - low).max()
+    centre = (low + high) / 2 + extent * LMKS_SHIFT
     pictures = []
     for points, target, fitted in zip(*(_views(part, rot, centre, extent) for part in
                                         (vertices, target_points, fitted_points)), strict=True):

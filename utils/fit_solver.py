@@ -90,7 +90,7 @@ class FitSolver:
         self._assign = [variable.assign(self._initial[name]) for name, variable in self._variables.items()]
         problem = Problem(self.tf_residuals, self.weights, self.points, self._initial)
         x = tf.concat([self._variables[name] for name in problem.names], 1)
-        self._terms = {name: term[0] for name, term in problem.tf_terms(x, self._data).items()}
+        self._terms = {name: term[0] for name, term in problem.tf_tried(x, self._data)[1].items()}
         self._optimizers = [ScipyOptimizerInterface(
             tf.add_n([term for name, term in self._terms.items() if terms is None or name in terms]),
             [variable for name, variable in self._variables.items() if variables is None or name in variables],
@@ -131,7 +131,8 @@ class _SequenceGraph:
         self.names = [name for name in self.problem.names if name != 'shape']
         self._x = tf.placeholder(points.dtype, [None, sum(self.problem.widths.values())])
         algebra = equations_of(points)
-        equations = algebra.tf_equations(self.problem, self._x, self._data)
+        posed = self.problem.tf_posed(self._x)
+        equations = algebra.tf_equations(self.problem, self._x, posed, self._data)
         start = self.problem.num_outer
         end = start + self.problem.widths['shape']
         self._shape, self._rest = np.arange(start, end), np.r_[:start, end:self._x.shape[1]]
@@ -140,7 +141,7 @@ class _SequenceGraph:
         self._normal = Normal(equations.loss, tf.gather(gradient, self._rest, axis=1),
                               tf.reduce_sum(gradient[:, start:end], 0), tf.gather(frames, self._rest, axis=2),
                               frames[:, :, start:end], tf.reduce_sum(mixed[:, :, start:end], 0))
-        self._terms = self.problem.tf_terms(self._x, self._data)
+        self._terms = self.problem.tf_terms(self._x, posed.points, self._data)
 
     def cut(self, values):
         """{name: [N, W]} -> frames [N, Y], shapes [N, S]."""

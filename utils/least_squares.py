@@ -50,11 +50,12 @@ class Solution(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: the best x [N, X] so far with its terms [N, K], the half gradient [N, X] at the last x before and
-    the last step [N, X] (0 where it kept what it promised, or was not taken), damping, iterations, status, and the
-    indices [A] of the problems that run.
+    """Of the loop: the best x [N, X] so far with its points as the layer posed them and terms [N, K], the half gradient
+    [N, X] at the last x before and the last step [N, X] (0 where it kept what it promised, or was not taken), damping,
+    iterations, status, and the indices [A] of the problems that run.
     """
     x: Any
+    posed: Any
     terms: Any
     gradient: Any
     moved: Any
@@ -81,16 +82,17 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
-    before = problem.tf_terms(x, data)
+    tf_tried = tf.function(problem.tf_tried, autograph=False)       # built once for its two uses
+    posed, before = tf_tried(x, data)
     terms, zero = tf.stack(list(before.values()), 1), tf.zeros_like(x[:, 0], tf.int32)
     first = tf.reduce_sum(terms, 1)
     status = tf.where(tf.math.is_finite(first), zero + RUNNING, zero + NOT_FINITE)
     running = tf.where(tf.equal(status, RUNNING))[:, 0]
-    state = _State(x, terms, tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(first) + FIRST_DAMPING, zero, status,
-                   running)
+    state = _State(x, posed, terms, tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(first) + FIRST_DAMPING, zero,
+                   status, running)
 
     def tf_body(state, rows):
-        state = _tf_iterate(problem, data, LEAST_LOSS * first, max_iterations, ftol, xtol, gtol, state)
+        state = _tf_iterate(problem, tf_tried, data, LEAST_LOSS * first, max_iterations, ftol, xtol, gtol, state)
         return state, tf.concat([rows, tf.concat([state.x, state.terms], 1)], 0) if keep_steps else rows
     loop = state, tf.concat([x, terms], 1) if keep_steps else x[:0]
     shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), loop)
@@ -102,33 +104,36 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status, steps)
 
 
-def _tf_iterate(problem, data, least, max_iterations, ftol, xtol, gtol, state):
+def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol, state):
     """Tries a step in every problem that runs and takes it where the loss is lower."""
-    x, terms, last_gradient, moved, damping, iterations = (tf.gather(part, state.active) for part in state[:6])
-    data = {name: tf.gather(value, state.active) for name, value in data.items()}
+    (x, posed, terms, last_gradient, moved, damping, iterations), data, least = tf.nest.map_structure(
+        lambda part: tf.gather(part, state.active), (tuple(state[:7]), data, least))
     algebra = equations_of(problem.points)
-    equations = algebra.tf_equations(problem, x, data)
+    equations = algebra.tf_equations(problem, x, posed, data)
     gradient = tf.concat([equations.g_outer, equations.g_inner], 1)
     lacking = gradient - last_gradient - algebra.tf_times(equations, moved)
     step, promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
 
-    tried = tf.stack(list(problem.tf_terms(x + step, data).values()), 1)
+    there, tried = tf_tried(x + step, data)
+    tried = tf.stack(list(tried.values()), 1)
     loss, lowered = tf.reduce_sum(terms, 1), tf.reduce_sum(terms - tried, 1)
     accepted, gain = lowered >= 0, lowered / promised                       # not so where it is NaN
     damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
-    small = tf.maximum(loss, tf.gather(least, state.active))
+    small = tf.maximum(loss, least)
     status = tf.zeros_like(iterations)
     for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
                           (accepted & (lowered <= ftol * small), SETTLED),
                           (tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
                           (tf.abs(promised) <= gtol * small, NO_GRADIENT)):
         status = tf.where(is_so, tf.fill(tf.shape(status), reason), status)
-    taken = accepted[:, None]
-    parts = (tf.where_v2(taken, x + step, x), tf.where_v2(taken, tried, terms), gradient,
-             tf.where_v2(taken & (gain < POOR_GAIN)[:, None], step, tf.zeros_like(step)),
-             tf.maximum(damping, LEAST_DAMPING), iterations + 1, status)
-    places = state.active[:, None]
-    parts = [tf.tensor_scatter_nd_update(whole, places, part) for whole, part in zip(state[:7], parts, strict=True)]
+    x, posed, terms = tf.nest.map_structure(
+        lambda new, old: tf.where_v2(tf.reshape(accepted, [-1] + [1] * (new.shape.rank - 1)), new, old),
+        (x + step, there, tried), (x, posed, terms))
+    moved = tf.where_v2((accepted & (gain < POOR_GAIN))[:, None], step, tf.zeros_like(step))
+    damping, places = tf.maximum(damping, LEAST_DAMPING), state.active[:, None]
+    parts = tf.nest.map_structure(
+        lambda whole, part: tf.tensor_scatter_nd_update(whole, places, part), tuple(state[:8]),
+        (x, posed, terms, gradient, moved, damping, iterations + 1, status))
     return _State(*parts, tf.boolean_mask(state.active, tf.equal(status, RUNNING)))
 
 
@@ -145,6 +150,11 @@ def _tf_step(algebra, equations, gradient, damping, lacking, curvature):
     step -= tf.where_v2((curvature > 0)[:, None], share[:, None] * along, tf.zeros_like(step))
     scales = tf.concat([equations.s_outer, equations.s_inner], 1)
     return step, tf.reduce_sum(step * (damping[:, None] * scales * step - gradient), 1)
+
+
+def _tf_squares(residuals):
+    """The sums [N] of the squares of residuals [N, ...]."""
+    return tf.reduce_sum(tf.square(residuals), list(range(1, residuals.shape.rank)))
 
 
 def equations_of(points):
@@ -169,20 +179,26 @@ class Problem:
 
     def cut(self, x):
         """x [N, O + B] -> outer variables [N, O], coefficients [N, B]."""
-        return x[:, :self.num_outer], x[:, self.num_outer:]
+        return tf.split(x, [self.num_outer, x.shape[1] - self.num_outer], axis=1)
 
     @staticmethod
     def head(values):
         """FlameParams of {name: [N, W]}, which may have other names as well."""
         return FlameParams(*(values[name] for name in FlameParams._fields))
 
-    def tf_terms(self, x, data):
-        """The weighted sum of squares of each term, {name: [N]}."""
-        values = self.unpacked(x)
-        params = self.head(values)
-        residuals = self.tf_weighted(self.points(params.trans, params.beta, params.theta), values, data)
-        return {name: tf.reduce_sum(tf.square(tf.reshape(residual, [tf.shape(x)[0], math.prod(residual.shape[1:])])), 1)
-                for name, residual in residuals.items()}
+    def tf_posed(self, x):
+        """The points of x as the layer poses them."""
+        head = self.head(self.unpacked(x))
+        return self.points.posed(head.trans, head.beta, head.theta)
+
+    def tf_tried(self, x, data):
+        """The points of x as the layer poses them, and {term: its weighted sum of squares [N]}."""
+        posed = self.tf_posed(x)
+        return posed, self.tf_terms(x, posed.points, data)
+
+    def tf_terms(self, x, points, data):
+        """The weighted sum of squares of each term, {name: [N]}, of x and its points."""
+        return {name: _tf_squares(term) for name, term in self.tf_weighted(points, self.unpacked(x), data).items()}
 
     def tf_weighted(self, points, values, data):
         """The script's residuals of given points and values, times the root of their weights."""
@@ -199,10 +215,9 @@ class Problem:
         TermDerivatives.
         """
         terms = self.tf_weighted(points, values, data)
-        loss = tf.add_n([tf.reduce_sum(tf.square(tf.reshape(term, [tf.shape(points)[0], math.prod(term.shape[1:])])), 1)
-                         for term in terms.values()])
+        loss = tf.add_n([_tf_squares(term) for term in terms.values()])
         sources = [points, *values.values()]
-        gradients = tf.gradients(loss / 2, sources)
+        gradients = tf.gradients(list(terms.values()), sources, list(terms.values()))
         for name, gradient in zip(values, gradients[1:], strict=True):
             if gradient is None and (name not in FlameParams._fields or gradients[0] is None):
                 raise ValueError(f'no term depends on the variable {name!r}; the terms are {", ".join(terms)}')
@@ -230,7 +245,8 @@ class Problem:
 
     def tf_scales(self, priors, of_terms):
         """The priors' diagonal [A, O + B], and the scales: that and the terms' own [A, O], never quite zero."""
-        like = {name: tf.zeros_like(of_terms[:, :1]) for name in self.names}
-        d = tf.concat([priors.get(name, tf.tile(like[name], [1, self.widths[name]])) for name in self.names], 1)
+        zero = tf.zeros_like(of_terms[:, :1])
+        d = tf.concat([priors[name] if name in priors else tf.tile(zero, [1, self.widths[name]])
+                       for name in self.names], 1)
         s = d + tf.pad(of_terms, [[0, 0], [0, d.shape[1] - self.num_outer]])
         return d, s + FLOOR * tf.reduce_max(s[:, :self.num_outer], 1, keepdims=True)

@@ -26,28 +26,36 @@ class MeshEquations(NamedTuple):
     s_inner: Any
 
 
-def tf_equations(problem, x, data):
-    """The MeshEquations at x [A, O + B]."""
-    values = problem.unpacked(x)
-    head, layer = problem.head(values), problem.points
-    vertices = layer(head.trans, head.beta, head.theta)
-    points, direct = tf.identity(vertices), {name: tf.identity(value) for name, value in values.items()}
-    loss, (d_points, *gradient), terms = problem.tf_derivatives(points, direct, data)
-    gradient = tf.concat(gradient, 1) + tf.gradients(vertices, x, d_points)[0]
+def tf_equations(problem, x, posed, data):
+    """The MeshEquations at x [A, O + B], where the vertices are `posed`."""
+    values, layer = problem.unpacked(x), problem.points
+    moving = layer.moving(problem.head(values).beta, problem.head(values).theta)
+    points, values = tf.identity(posed.points), {name: tf.identity(value) for name, value in values.items()}
+    loss, (d_points, *gradient), terms = problem.tf_derivatives(points, values, data)
 
-    moving = layer.moving(head.beta, head.theta)
     unit = tf.reshape(tf.eye(3, dtype=layer.matrix_dtype), [1, 3, 3, 1]) + tf.zeros_like(moving.d_theta[:, :3])
     d_outer = tf.concat([unit, moving.d_theta], 1)                              # [A, 18, 3, P]
-    parts = [_tf_row_parts(problem, moving, d_outer, blocks, columns) for blocks, columns in terms.rows]
-    parts += [_tf_dense_parts(problem, moving, d_outer, g, columns) for g, columns in terms.dense]
+    d_points = _tf_padded(tf.transpose(d_points, [0, 2, 1]), d_outer)           # [A, 3, P]
+    rows = [_tf_row_parts(problem, d_outer, blocks, columns) for blocks, columns in terms.rows]
+    vectors = [d_points[:, None]] + [tf.add_n([back for _, back, _ in rows])] * bool(rows)
+    products = layer.beta_products(moving, tf.concat(vectors, 1))               # [A, 1 + O, B]
+    gradient = tf.concat(gradient, 1) + tf.cast(tf.concat([
+        problem.tf_outer_columns(tf.einsum('aocp,acp->ao', d_outer, d_points), {}), products[:, 0]], 1), x.dtype)
+
+    parts = [_tf_dense_parts(problem, moving, d_outer, g, columns) for g, columns in terms.dense]
+    if rows:
+        parts.append((tf.add_n([h_outer for h_outer, _, _ in rows]), tf.linalg.matrix_transpose(products[:, 1:]),
+                      layer.tf_gram(moving, tf.add_n([square for _, _, square in rows]))))
     h_outer, h_mixed, h_inner = (tf.add_n(list(matrices)) for matrices in zip(*parts, strict=True))
     d, s = problem.tf_scales(terms.priors, tf.cast(tf.linalg.diag_part(h_outer), x.dtype))
     return MeshEquations(loss, *problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s))
 
 
-def _tf_row_parts(problem, moving, d_outer, blocks, columns):
-    """What a term that is made row by row adds to the three parts of the normal matrix."""
-    layer, element_wise = problem.points, blocks.shape[3] == 1
+def _tf_row_parts(problem, d_outer, blocks, columns):
+    """Of a term made row by row: its part of h_outer, vectors [A, O, 3, P] whose products with the derivatives of
+    the vertices are its part of h_mixed, and the weights [A, P] of the vertices in h_inner.
+    """
+    element_wise = blocks.shape[3] == 1
     blocks = _tf_padded(tf.transpose(blocks, [0, 1, 3, 2]), d_outer)            # [A, R, C, P], or [A, 3, 1, P]
     if element_wise:
         rows, square = d_outer * blocks[:, None, :, 0], tf.reduce_max(tf.square(blocks[:, :, 0]), 1)
@@ -57,8 +65,8 @@ def _tf_row_parts(problem, moving, d_outer, blocks, columns):
     rows = problem.tf_outer_columns(rows, columns, axis=1)                      # [A, O, R, P]
     back = rows * blocks[:, None, :, 0] if element_wise else tf.reduce_sum(rows[:, :, :, None] * blocks[:, None], 2)
     flat = tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]])
-    h_mixed = tf.linalg.matrix_transpose(layer.beta_products(moving, back))
-    return tf.matmul(flat, flat, transpose_b=True), h_mixed, layer.tf_gram(moving, square)
+    h_outer = tf.map_fn(lambda one: tf.matmul(one, one, transpose_b=True), flat)        # quicker than one for the batch
+    return h_outer, back, square
 
 
 def _tf_dense_parts(problem, moving, d_outer, g, columns):
@@ -74,7 +82,7 @@ def _tf_dense_parts(problem, moving, d_outer, g, columns):
 def _tf_padded(values, like):
     """[.., V] -> [.., P], in the dtype of `like`."""
     values = tf.cast(values, like.dtype)
-    return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, like.shape[3] - values.shape[-1]]])
+    return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, like.shape[-1] - values.shape[-1]]])
 
 
 def tf_solve(equations, damping, right):

@@ -74,8 +74,8 @@ def _whole_lines(file):
 
 def _fan(words, count):
     """The triangles, indices from 0, of a face of OBJ indices: from 1, or negative and counted back from `count`."""
-    ids = [number - 1 if number > 0 else number + count for number in map(int, words)]
-    if len(ids) < 3:
+    ids = [number - 1 if number > 0 else number + count for number in map(int, words) if number]
+    if len(ids) < max(3, len(words)):
         raise ValueError
     return [ids] if len(ids) == 3 else [[ids[0], *pair] for pair in zip(ids[1:-1], ids[2:], strict=True)]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.camera import screen_points
 from utils.files import InputError
+from utils.head_outline import outline_distance
 from utils.rasterizer import rasterize
 from utils.render_mesh import vertex_normals
 from utils.texture_mapping import blend_corners, check_table, interpolate, sample_image, texel_image
@@ -40,7 +41,8 @@ def compute_texture_map(source_img, target_mesh, target_scale, texture_data, met
 
     target_scale: pixels per metre. texture_data: the texel table. The defaults are TF_FLAME's rule: a texel takes the
     pixel whose number its place rounds to, unless its normal points away from the viewer. method='bilinear' blends the
-    four pixels around the place; visibility='depth' also leaves out what lies behind another part of the mesh.
+    four pixels around the place; visibility='depth' also leaves out what lies behind another part of the mesh, and
+    'outline', beside that, where the mesh reaches beyond the head in the photo.
     """
     if method == 'nearest' and visibility == 'normal':
         return _nearest_facing(source_img, target_mesh, target_scale, texture_data)
@@ -52,28 +54,31 @@ def project_texels(source_img, target_mesh, target_scale, texture_data, method='
     """Looks the texels up in a photo: a Projection, with arguments as compute_texture_map takes them.
 
     With visibility='normal' weights are 0 or 1. With 'depth' they are soft: they fall where the surface turns away,
-    beside the edge of something in front, and towards the photo's border.
+    beside the edge of something in front, and towards the photo's border; with 'outline' also towards what the colours
+    say is behind the head.
     """
     points, normals = _checked_view(source_img, target_mesh, target_scale, texture_data)
     height, width = source_img.shape[:2]
     place, facing = interpolate(texture_data, points), interpolate(texture_data, normals[:, 2])
-    x, y = place[:, 0], place[:, 1]
+    x, y, pixels = place[:, 0], place[:, 1], source_img
     if method == 'nearest':
         x, y = np.rint(x), height - np.rint(height - y)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         x, y = x + 0.5, y + 0.5
     else:
         inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
-        source_img, zoom = _shrunk_to_texels(source_img, x, y, facing > GRAZING)
+        pixels, zoom = _shrunk_to_texels(source_img, x, y, facing > GRAZING)
         x, y = x * zoom[0], y * zoom[1]
     weights = (inside & (facing >= 0)).astype(np.float32)
     seen = np.flatnonzero(weights)
-    if visibility == 'depth':
-        weights[seen] = _soft_visibility(points, target_mesh.f, place[seen], facing[seen], height, width)
+    if visibility == 'outline':
+        weights[seen] = _smooth(outline_distance(source_img, points, target_mesh.f, place[seen, :2]))
+    if visibility != 'normal':
+        weights[seen] *= _soft_visibility(points, target_mesh.f, place[seen], facing[seen], height, width)
         weights[weights < FAINTEST] = 0
         seen = seen[weights[seen] > 0]
     colours = np.zeros((len(weights), 3), np.float32)
-    colours[seen] = sample_image(source_img, x[seen], y[seen])
+    colours[seen] = sample_image(pixels, x[seen], y[seen])
     return Projection(colours, weights, facing.astype(np.float32))
 
 

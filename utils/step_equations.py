@@ -38,11 +38,10 @@ class Equations(NamedTuple):
     num_shape: int
 
 
-def tf_equations(problem, x, data):
-    """The Equations at x [A, O + B]."""
-    values = problem.unpacked(x)
-    head, layer = problem.head(values), problem.points
-    moving = layer.moving(head.trans, head.beta, head.theta)
+def tf_equations(problem, x, posed, data):
+    """The Equations at x [A, O + B], where the points are `posed`."""
+    values, layer = problem.unpacked(x), problem.points
+    moving = layer.moving_of(posed, problem.head(values).theta)
     points, values = tf.identity(moving.points), {name: tf.identity(value) for name, value in values.items()}
     loss, (d_points, *gradient), terms = problem.tf_derivatives(points, values, data)
 
