@@ -8,6 +8,7 @@ Out: NAME.obj, NAME.mtl   the head in metres with texture coordinates, and its m
      NAME.png             the texture
      NAME.glb             with --format glb, as well: the head and its texture in one file
      NAME_mask.png        how well the photos saw each texel: white well, black not at all
+     HEAD.gif             with --save_video HEAD.gif, or .mp4: the head turning round
      NAME_views.png       the head from the front, and from three-quarters and the side to both sides
 Edit: what is done with a photo is in main; how well a texel is seen is decided in utils/project_on_mesh.py (what is
 behind the head, in utils/head_outline.py), and what is done where it is not, in utils/texture_fill.py.
@@ -28,13 +29,17 @@ from utils.build_texture import (
 )
 from utils.cli import ROOT, existing_file, find_target, run_script, visualize
 from utils.files import InputError, read_image
+from utils.live_view import check_video, save_video
 from utils.mesh import Mesh
+from utils.render_mesh import turned_views
 from utils.show import show_results
 from utils.texture_mapping import find_texture_data
 from utils.texture_model import load_texture_space
 
 
 def main(args):
+    if args.save_video:
+        check_video(args.save_video)
     image_paths, mesh_paths, scale_paths = find_fits(args.source_img, args.target_mesh, args.target_scale)
     images, meshes = [read_image(path) for path in image_paths], [Mesh(filename=path) for path in mesh_paths]
     scales = [load_scale(path, len(image)) for path, image in zip(scale_paths, images, strict=True)]
@@ -52,6 +57,9 @@ def main(args):
     written = write_textured_mesh(out, meshes[0], table, texture, mask, args.format == 'glb')
     seen = mask[mask > 0].size / len(table['valid_pixel_ids'])
     print(f'{table["img_size"]} x {table["img_size"]} texels, {100 * seen:.0f} % of the head seen')
+    if args.save_video:
+        save_video(args.save_video, list(turned_views(Mesh(filename=written[0]), texture)))
+        written.insert(-1, args.save_video)
     print(f'Written: {", ".join(written)}')
     if args.visualize:
         show_results(args.visualize, [[[Mesh(filename=written[0])]]], written[-1], written[0])
@@ -111,6 +119,7 @@ if __name__ == '__main__':
     parser.add_argument('--visualize', type=visualize, default=True,
                         help='True or window: show the result in a window where there is one, else its picture '
                              '(default: %(default)s)')
+    parser.add_argument('--save_video', metavar='HEAD.gif', help='also write the head turning round, .gif or .mp4')
     parser.add_argument('--texture_size', type=int, help='texels along each side (default: that of the texel table, '
                                                          'else 512)')
     parser.add_argument('--fill', choices=FILLS, default='inpaint',

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every demo script without a window, each into its own folder under results/. The first run makes .venv.
+# Runs every demo script without a window, each into its own folder under results/, and shows them all in
+# results/index.html. The first run makes .venv.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -7,7 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 setup_env requirements.txt
 
 failed=0
-written=
+mkdir -p results
+: >results/demos.txt
 
 # The names of the pictures among the paths on standard input (of numbered ones the first), and how many files of each
 # other kind.
@@ -25,21 +27,27 @@ summary() {
 
 # run_demo NAME SCRIPT [FLAGS]: prints the seconds taken and what was written, or the output of a script that failed.
 run_demo() {
-    local name=$1 script=$2 start=$SECONDS
+    local name=$1 script=$2 start=$SECONDS written code=0
     shift 2
     [ -f "$script" ] || return 0
     mkdir -p "results/$name"
     touch results/.started
     printf '%-25s' "$name"
-    if "$VENV_PYTHON" "$script" "$@" --out_path "results/$name" --visualize False >"results/$name.log" 2>&1 </dev/null; then
+    set -- "$script" "$@" --out_path "results/$name"
+    "$VENV_PYTHON" "$@" --visualize False >"results/$name.log" 2>&1 </dev/null || code=$?
+    if [ "$code" = 0 ]; then
         written=$(find "results/$name" -type f -newer results/.started)
         printf '%3d s   results/%s: %s\n' $((SECONDS - start)) "$name" "$(summary <<<"$written")"
     else
-        printf 'FAILED with exit code %d:\n' $?
+        printf 'FAILED with exit code %d:\n' "$code"
         cat "results/$name.log"
         failed=1
     fi
+    printf '%s\t%s\t%s\t%s\n' "$name" $((SECONDS - start)) "$code" "python $*" >>results/demos.txt
 }
+
+# Says which model is used.
+"$VENV_PYTHON" -c 'from utils.cli import find_model; print("Model:", find_model())' 2>/dev/null || true
 
 run_demo sample_FLAME sample_FLAME.py --option sample_FLAME --seed 1
 run_demo sample_VOCA_template sample_FLAME.py --option sample_VOCA_template --seed 1
@@ -66,8 +74,9 @@ run_demo fit_3D_landmarks fit_3D_landmarks.py $flags
 run_demo fit_2D_landmarks fit_2D_landmarks.py $flags
 
 rm -f results/.started
-if [ -n "$written" ]; then
-    "$VENV_PYTHON" -m utils.demo_page results
+if "$VENV_PYTHON" -m utils.demo_page results; then
     echo "Look at $PWD/results/index.html"
+else
+    failed=1
 fi
 exit $failed

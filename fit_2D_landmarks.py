@@ -63,8 +63,9 @@ from utils.fit_cli import (  # noqa: E402
 )
 from utils.fit_solver import FitSolver  # noqa: E402
 from utils.flame_params import flame_sizes, model_identity, save_params  # noqa: E402
-from utils.image_landmarks import check_image_lmks, fit_picture  # noqa: E402
+from utils.image_landmarks import check_image_lmks, fit_picture, live_picture  # noqa: E402
 from utils.landmarks import check_embedding, get_model_lmks, load_embedding  # noqa: E402
+from utils.live_fit import LiveFit  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.targets import (  # noqa: E402
     IMAGE_POINT_SUFFIXES,
@@ -74,7 +75,6 @@ from utils.targets import (  # noqa: E402
     read_image_points,
 )
 from utils.texture_mapping import find_texture_data  # noqa: E402
-from utils.viewer import open_picture  # noqa: E402
 
 WEIGHTS = {
     'lmk': 1.0,                 # distances of the landmarks, as parts of the target's width or height (the larger)
@@ -137,8 +137,15 @@ def main(args):
     settings = settings_of(args, weights, embedding=model_identity(flame_lmk_path)[1], texture=table is not None)
     points = SMPLPoints(model, model['f'][embedding[0]], embedding[1], num_axes=2,
                         matrix_dtype=matrix_dtype(weights, WEIGHTS))
-    solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES)
     smpl = SMPL(model)
+
+    def panes(example, vertices, scale):
+        target_lmks, height, number = example
+        lmks = project(get_model_lmks(vertices, model['f'], *embedding), scale, height)
+        return live_picture(read_image(photos[number].path), target_lmks, lmks), [Mesh(vertices, model['f'])]
+
+    live = LiveFit(args, smpl, panes, (1, 2), len(photos), upright=False)
+    solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
     columns = [*(f'term_{name}' for name in weights), 'lmk_rms_px', 'lmk_max_px']
     place = {photo: i for i, photo in enumerate(photos)}
 
@@ -149,6 +156,7 @@ def main(args):
         return lmks, height, place[photo]
 
     def fit(examples):
+        live.start(examples[0])
         lmks, heights, places = zip(*examples, strict=True)
         chosen = None if start is None else (
             rows_of(start, places), np.broadcast_to(start_extras['scale'], len(photos))[list(places)])
@@ -158,6 +166,7 @@ def main(args):
     def write(photo, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, photo.name)
         (target_lmks, height, number), scale = example, found.others['scale']
+        live.show(example, found, vertices)
         lmks = project(get_model_lmks(vertices, model['f'], *embedding), scale, height)
         distances = np.linalg.norm(lmks - target_lmks, axis=1)
         distances = {'lmk_rms_px': np.sqrt(np.mean(distances**2)), 'lmk_max_px': distances.max()}
@@ -200,8 +209,11 @@ def main(args):
     print(f'Written: {first}.obj, {first}_scale.npy, {first}_params.npz, {first}_fit.png'
           + (f', {first}_views.png' if table else '')
           + (f' and so on for {len(photos)} photos, {args.out_path}/summary.csv' if len(photos) > 1 else ''))
-    if args.visualize:
-        open_picture(first + '_fit.png')
+
+    def look():
+        texture = table and (table['vt'], table['ft'], read_image(first + '.png'))
+        return texture, embedding, read_image(photos[0].path)
+    live.end([photo.name for photo in photos], model, model_fname, look)
 
 
 def find_photos(target_img_path, target_lmk_path, model_fname):

@@ -51,9 +51,9 @@ from utils.fit_pictures import landmarks_picture  # noqa: E402
 from utils.fit_solver import FitSolver  # noqa: E402
 from utils.flame_params import flame_sizes, model_identity, save_params  # noqa: E402
 from utils.landmarks import check_embedding, get_model_lmks, load_embedding  # noqa: E402
+from utils.live_fit import LiveFit  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.targets import POINT_SUFFIXES, find_targets, read_points, unit_scale  # noqa: E402
-from utils.viewer import open_picture  # noqa: E402
 
 WEIGHTS = {
     'lmk': 1.0,                 # distances of the landmarks, millimetres
@@ -116,8 +116,16 @@ def main(args):
     settings = settings_of(args, weights, unit=args.unit, fit_scale=args.fit_scale,
                            embedding=model_identity(flame_lmk_path)[1])
     points = SMPLPoints(model, model['f'][embedding[0]], embedding[1], matrix_dtype=matrix_dtype(weights, WEIGHTS))
-    solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES)
     smpl = SMPL(model)
+
+    def panes(example, vertices, scale):
+        target_lmks = example[0] * (1.0 if scale is None else scale)
+        lmks = get_model_lmks(vertices, model['f'], *embedding)
+        return [Mesh(vertices, model['f']), Mesh(target_lmks[np.isfinite(target_lmks).all(axis=1)], vc='red'),
+                Mesh(lmks, vc='blue')],
+
+    live = LiveFit(args, smpl, panes, (1, 1), len(targets), upright=True)
+    solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
     columns = [*(f'term_{name}' for name in weights), 'lmk_rms_mm', 'lmk_max_mm']
     place = {target: i for i, target in enumerate(targets)}
 
@@ -131,12 +139,14 @@ def main(args):
         return factor * lmks, place[target]
 
     def fit(examples):
+        live.start(examples[0])
         lmks, places = zip(*examples, strict=True)
         return with_vertices(fit_lmk3d(np.array(lmks), solver, template_lmks, root, sizes, rows_of(start, places),
                                        args.fit_scale, args.smooth if args.shared_shape else None), smpl)
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
+        live.show(example, found, vertices)
         lmks = get_model_lmks(vertices, model['f'], *embedding)
         target_lmks = example[0] * found.others.get('scale', 1.0)
         distances = 1000 * np.linalg.norm(lmks - target_lmks, axis=1)
@@ -165,8 +175,7 @@ def main(args):
     first = os.path.join(args.out_path, targets[0].name)
     print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
-    if args.visualize:
-        open_picture(first + '_fit.png')
+    live.end([target.name for target in targets], model, model_fname)
 
 
 def default_target(model_fname):

@@ -49,9 +49,10 @@ from utils.fit_cli import (  # noqa: E402
 from utils.fit_pictures import distance_picture  # noqa: E402
 from utils.fit_solver import FitSolver  # noqa: E402
 from utils.flame_params import flame_sizes, save_params  # noqa: E402
+from utils.heat_map import heat_colours  # noqa: E402
+from utils.live_fit import LiveFit  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.targets import MESH_SUFFIXES, Target, find_targets, read_registered_mesh, unit_scale  # noqa: E402
-from utils.viewer import open_picture  # noqa: E402
 
 WEIGHTS = {
     'data': 1000.0,             # distances of the vertices, metres
@@ -64,6 +65,8 @@ WEIGHTS = {
 
 # What SciPy's optimisers do (--optimizer): variables, terms, relative tolerance of L-BFGS-B; None is all of them.
 STAGES = ((['trans', 'rot', 'scale'], ['data'], 5e-6), (None, None, 5e-6))
+
+SHOWN_MM = 5.0                  # while it is fitted the mesh is dark blue where it fits, yellow from so many mm
 
 
 def tf_residuals(params, vertices, target):
@@ -112,13 +115,24 @@ def main(args):
     place = {target: i for i, target in enumerate(targets)}
     examples_of_one = [read_target(targets[0], model, model_fname, args)] if len(targets) == 1 else []
     smpl = SMPLVertices(model, matrix_dtype=matrix_dtype(weights, WEIGHTS))
-    solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8)
+
+    def panes(example, vertices, scale):
+        target_vertices = example[0] * (1.0 if scale is None else scale)
+        seen = np.isfinite(target_vertices).all(axis=1)
+        target_mesh = Mesh(np.where(seen[:, None], target_vertices, vertices), model['f'][seen[model['f']].all(axis=1)])
+        target_mesh.set_vertex_colors('light grey')
+        colours = heat_colours(1000 * np.linalg.norm(vertices - target_vertices, axis=1), 0, SHOWN_MM)
+        return [target_mesh, Mesh(vertices, model['f'])], [Mesh(vertices, model['f'], vc=colours)]
+
+    live = LiveFit(args, smpl, panes, (1, 2), len(targets), upright=True)
+    solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8, watch=live.watch)
     columns = [*(f'term_{name}' for name in weights), 'vertex_rms_mm', 'vertex_max_mm']
 
     def read(target):
         return (examples_of_one or [read_target(target, model, model_fname, args)])[0], place[target]
 
     def fit(examples):
+        live.start(examples[0])
         vertices, places = zip(*examples, strict=True)
         return with_vertices(fit_mesh(np.array(vertices), solver, model['v_template'], root, sizes,
                                       rows_of(start, places), args.fit_scale,
@@ -126,6 +140,7 @@ def main(args):
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
+        live.show(example, found, vertices)
         target_vertices = example[0] * found.others.get('scale', 1.0)
         distances = 1000 * np.linalg.norm(vertices - target_vertices, axis=1)
         distances = {'vertex_rms_mm': np.sqrt(np.nanmean(distances**2)), 'vertex_max_mm': np.nanmax(distances)}
@@ -151,8 +166,7 @@ def main(args):
     first = os.path.join(args.out_path, targets[0].name)
     print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
-    if args.visualize:
-        open_picture(first + '_fit.png')
+    live.end([target.name for target in targets], model, model_fname)
 
 
 def read_target(target, model, model_fname, args):

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import copy
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -48,14 +49,14 @@ from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.project_on_mesh import project_texels  # noqa: E402
 from utils.render_mesh import render_textures  # noqa: E402
-from utils.show import show_results  # noqa: E402
+from utils.show import chosen, show_results  # noqa: E402
 from utils.texture_fit import fit_projection  # noqa: E402
 from utils.texture_mapping import Layout, check_layout, find_texture_data  # noqa: E402
 from utils.texture_model import load_texture_space, save_coefficients  # noqa: E402
+from utils.viewer import has_display  # noqa: E402
 
 STD = 1.0                       # of the coefficients, in standard deviations of the training data
 NUM_SHOWN = 100                 # so many textures at most are in the picture
-IN_WINDOW = 4                   # and so many in the window
 BATCH = 32                      # so many textures are computed in one pass through the space's file
 
 
@@ -95,13 +96,15 @@ def evaluate(space, coefficients):
 
 def main(args):
     check_flags(args)
-    meshes, picture = sample(args) if args.fit is None else fit_photo(args)
+    if args.fit is None:
+        return sample(args)
+    mesh, picture = fit_photo(args)
     if args.visualize:
-        show_results(args.visualize, [[[mesh] for mesh in meshes]], picture, 'Textures')
+        show_results(args.visualize, [[[mesh]]], picture, 'Texture')
 
 
 def sample(args):
-    """Draws textures and writes everything; returns the first meshes and the path of the picture of all."""
+    """Draws textures and writes those that are chosen, and a picture of them."""
     model_fname, texture_fname = find_head(args.model_fname, args.texture_fname)
     model, space = load_model(model_fname), load_texture_space(texture_fname, specular=not args.no_specular)
     mesh = Mesh(model['v_template'], model['f'])
@@ -116,8 +119,9 @@ def sample(args):
 
     labels = [f'tex_sample_{i + 1:02d}' for i in range(args.num_samples)]
     identity = ThreadPoolExecutor(1).submit(model_identity, texture_fname)      # hashes while textures are computed
-    shown, in_window = [], []
-    for i, texture in enumerate(tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)):
+    textures = tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)
+    shown, saved = [], []
+    for i, _, texture in chosen(args.visualize, textured(mesh, textures, args.visualize), labels, 'all are saved'):
         out = os.path.join(args.out_path, labels[i])
         write_image(out + '.png', texture)
         mesh.set_texture_image(out + '.png')
@@ -127,18 +131,30 @@ def sample(args):
             mesh.write_obj(out + '.obj')
         save_coefficients(out + '_params.npz', coefficients[i:i + 1], *identity.result(),
                           specular=not args.no_specular, seed=seed, sample=i + 1)
-        if i < NUM_SHOWN:
+        saved.append(labels[i])
+        if len(saved) <= NUM_SHOWN:
             shown.append(texture)
-        if i < IN_WINDOW:
-            in_window.append(copy.copy(mesh))
 
+    if not saved:
+        print('Nothing was saved')
+        return
     sheet = os.path.join(args.out_path, 'textures.png')
-    write_image(sheet, render_textures(mesh, shown, labels[:NUM_SHOWN]))
+    write_image(sheet, render_textures(mesh, shown, saved[:NUM_SHOWN]))
     ends = {'obj': '.obj, .mtl', 'glb': '.glb'}[args.format]
-    print(f'Written in {args.out_path}: {", ".join(labels[:3])}{", .." if len(labels) > 3 else ""} '
+    print(f'Written in {args.out_path}: {", ".join(saved[:3])}{", .." if len(saved) > 3 else ""} '
           f'({ends}, .png, _params.npz)')
-    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if args.num_samples > NUM_SHOWN else ''))
-    return in_window, sheet
+    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
+
+
+def textured(mesh, textures, mode):
+    """Yields number, mesh and texture of each of the textures; the mesh for the window, whose texture is a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        for i, texture in enumerate(textures):
+            head = copy.copy(mesh)
+            if mode in (True, 'window') and has_display():
+                head.set_texture_image(os.path.join(folder, f'{i}.png'))
+                write_image(head.texture_filepath, texture)
+            yield i, head, texture
 
 
 def fit_photo(args):
@@ -167,7 +183,7 @@ def fit_photo(args):
     print(f'{len(fit.coefficients)} coefficients of {texture_fname}; RMS {np.sqrt(np.mean(fit.coefficients**2)):.2f}, '
           f'of what remains on seen texels {fit.rms:.1f} grey levels')
     print(f'Written: {", ".join([*written, out + "_albedo.png", out + "_params.npz"])}')
-    return [Mesh(filename=written[0])], written[-1]
+    return Mesh(filename=written[0]), written[-1]
 
 
 def find_head(model_fname, texture_fname):
@@ -228,8 +244,8 @@ if __name__ == '__main__':
     parser.add_argument('--num_samples', type=int, default=5, help='number of textures (default: %(default)s)')
     parser.add_argument('--out_path', default='./texture_samples', help='folder of the results (default: %(default)s)')
     parser.add_argument('--visualize', type=visualize, default=True,
-                        help='True or window: show the heads in a window where there is one, else their picture '
-                             '(default: %(default)s)')
+                        help='True or window: show the heads one by one and ask which to save; without a window, or '
+                             'with False, all are saved (default: %(default)s)')
     parser.add_argument('--format', default='obj', choices=['obj', 'glb'],
                         help='of the textured heads that are drawn (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same textures again (default: others each time)')

@@ -19,7 +19,7 @@ USERS_WEIGHTS = {**WEIGHTS, 'lips': 30.0, 'jaw_open': 2.0, 'size': 5.0}
 BENT_WEIGHTS = {**USERS_WEIGHTS, 'bent': 4.0}
 COUNTS = ('max_iterations',)
 USUAL_LIMITS = {name: parameter.default for name, parameter in inspect.signature(tf_least_squares).parameters.items()
-                if parameter.default is not inspect.Parameter.empty}
+                if isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool)}
 
 
 def small_model():

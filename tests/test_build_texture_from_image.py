@@ -5,6 +5,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,7 +24,8 @@ ENDS = ('.mtl', '.obj', '.png', '_mask.png', '_views.png')
 
 
 def arguments(out_path, **flags):
-    names = ('source_img', 'target_mesh', 'target_scale', 'texture_mapping', 'texture_size', 'texture_fname')
+    names = ('source_img', 'target_mesh', 'target_scale', 'texture_mapping', 'texture_size', 'texture_fname',
+             'save_video')
     defaults = {**dict.fromkeys(names), 'fill': 'inpaint', 'method': 'bilinear', 'visibility': 'outline',
                 'format': 'obj'}
     return SimpleNamespace(**{**defaults, 'out_path': str(out_path), 'visualize': False, **flags})
@@ -180,6 +182,17 @@ def test_the_originals_example_is_taken_where_it_is_there(tmp_path, monkeypatch)
         (tmp_path / folder / name).touch()
     assert [os.path.basename(path) for path, in script.find_fits(None, None, None)] == [
         'imgHQ00088.jpeg', 'imgHQ00088.obj', 'imgHQ00088_scale.npy']
+
+
+def test_the_head_turns_round_in_a_video(files, tmp_path):
+    script.main(arguments(tmp_path, **files, texture_size=64, save_video=str(tmp_path / 'turn.gif')))
+    views = [frame[..., :3] for frame in cv2.imreadanimation(str(tmp_path / 'turn.gif'))[1].frames]
+    assert len(views) == 36 and len({view.shape for view in views}) == 1
+    front, side, back = (views[i].astype(int) for i in (0, 9, 18))
+    assert min(np.abs(front - other).mean() for other in (side, back)) > 5
+    with pytest.raises(InputError, match=r'turn\.avi: a video is written as'):
+        script.main(arguments(tmp_path / 'new', **files, save_video='turn.avi'))
+    assert not (tmp_path / 'new').exists()
 
 
 def test_inputs_are_overwritten_only_by_an_obj_that_is_named(files, tmp_path):

@@ -1,55 +1,56 @@
-"""The page of what demo.sh made: every picture and file is linked, and nothing outside the folder."""
-import os
-from html.parser import HTMLParser
+"""The page of the demos: every picture, figure and file is there, in a real browser and without a network."""
 from urllib.parse import unquote
 
+import cv2
+import numpy as np
 import pytest
 
+from tests.chromium import chromium
 from utils.demo_page import write_page
 
+LOG = '''WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795626599.543065   12943 cudart_stub.cc:31] Could not find cuda drivers on your machine
 
-class Links(HTMLParser):
-    """Collects what a page names, and its text."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.pictures, self.links, self.texts, self.open = [], [], [], []
-        with open(path, encoding='utf-8') as file:
-            self.feed(file.read())
-
-    def handle_starttag(self, tag, attributes):
-        self.pictures += [value for key, value in attributes if key == 'src']
-        self.links += [value for key, value in attributes if key == 'href']
-
-    def handle_data(self, data):
-        self.texts.append(data)
+term            weight          before           after
+lmk                  1        0.047193        0.001821
+5 iterations, <b>the gradient vanished</b>. Distance of the landmarks: RMS 1.640 px
+'''
+DEMOS = {'fit 2D': ('7', '0', ['photo_fit.png', 'photo_views.png', 'photo & more.obj']), 'empty': ('1', '0', []),
+         'broken': ('2', '3', ['half.ply'])}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for number, (run, entries) in enumerate({'later': ('head & shoulders <1>.png', 'a b#1.ply'), 'first': ()}.items()):
-        (tmp_path / run).mkdir()
-        for entry in entries:
-            (tmp_path / run / entry).touch()
-        log = tmp_path / f'{run}.log'
-        log.write_text('I0000 00:00:1 cuda is missing\nRMS < 1 mm & more\n')
-        os.utime(log, (0, 100 - number))
-    return tmp_path
+    """Results as demo.sh leaves them, in a folder with a name that has to be quoted."""
+    folder = tmp_path / 'a folder #1' / 'results'
+    lines = []
+    for name, (seconds, code, files) in DEMOS.items():
+        (folder / name).mkdir(parents=True)
+        for file in files:
+            (folder / name / file).write_bytes(
+                cv2.imencode('.png', np.full((30, 40, 3), 99, np.uint8))[1] if file.endswith('.png') else b'')
+        (folder / f'{name}.log').write_text(LOG)
+        lines.append(f'{name}\t{seconds}\t{code}\tpython {name}.py --flag <x>\n')
+    (folder / 'demos.txt').write_text(''.join(lines))
+    return folder
 
 
-def test_pictures_and_files_are_linked_where_they_are(folder):
-    page = Links(write_page(str(folder)))
-    assert [unquote(link) for link in page.pictures] == ['later/head & shoulders <1>.png']
-    assert {unquote(link) for link in page.links} == {'later/head & shoulders <1>.png', 'later/a b#1.ply'}
-    assert all((folder / unquote(link)).is_file() for link in page.links)
-
-
-def test_the_runs_are_in_their_order_with_what_they_said(folder):
-    page = Links(write_page(str(folder)))
-    text = ''.join(page.texts)
-    assert text.index('first') < text.index('later')
-    assert text.count('RMS < 1 mm & more') == 2 and 'cuda' not in text
-
-
-def test_a_folder_without_runs_is_an_empty_page(tmp_path):
-    assert not Links(write_page(str(tmp_path))).links
+def test_everything_is_on_one_page_that_asks_no_network(folder, tmp_path):
+    path = write_page(str(folder))
+    with chromium(tmp_path / 'profile') as page:
+        page.open('file://' + path.replace(' ', '%20').replace('#', '%23'))
+        page.wait('document.readyState === "complete"')
+        pictures = page.run('[...document.images].map(image => [image.naturalWidth, image.getAttribute("src")])')
+        links = page.run('[...document.links].map(link => link.getAttribute("href"))')
+        said = page.run('[...document.querySelectorAll("pre")].map(pre => pre.textContent)')
+        titles = page.run('[...document.querySelectorAll("h2")].map(h2 => h2.textContent)')
+        commands = page.run('[...document.querySelectorAll("code")].map(code => code.textContent)')
+        assert [error for error in page.errors if not error.startswith('asked for file:///')] == []
+    assert pictures == [[40, 'fit%202D/photo_fit.png']]             # the one that shows most
+    assert {unquote(link) for link in links} == {
+        f'{name}/{file}' for name, (_, _, files) in DEMOS.items() for file in files}
+    assert all((folder / unquote(link)).is_file() for link in links)
+    assert titles == ['fit 2D 7 s', 'empty 1 s', 'broken failed with exit code 3']
+    assert commands == [f'python {name}.py --flag <x>' for name in DEMOS]
+    lines = said[0].splitlines()
+    assert lines[0].startswith('term') and len(lines) == 3 and '<b>the gradient vanished</b>' in lines[-1]

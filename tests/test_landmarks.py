@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from tf_smpl.load_model import ModelFileError, load_model, load_object
 from utils.camera import project
 from utils.files import InputError
-from utils.image_landmarks import check_image_lmks, fit_picture, load_image_lmks, visualize_landmarks
+from utils.image_landmarks import check_image_lmks, fit_picture, live_picture, load_image_lmks, visualize_landmarks
 from utils.landmarks import (
     FACE,
     check_embedding,
@@ -310,3 +310,14 @@ def test_the_picture_of_a_fit_shows_the_mesh_where_it_is():
     middle = np.argwhere(drawn).mean(axis=0)
     np.testing.assert_allclose(middle, np.array(drawn.shape) / 2, atol=6)
     assert drawn.mean() == pytest.approx((40 / 49) ** 2, abs=0.04)          # margin: a tenth at each side, and a pixel
+
+
+def test_a_live_picture_is_close_up_and_keeps_points_in_their_place():
+    image = np.full((300, 400, 3), 128, np.uint8)
+    points = np.array([[200.0, 150], [240, 150], [240, 190]])
+    picture = live_picture(image, points, points + [0, 20], size=484)
+    assert picture.shape == (484, 484, 3)                                   # 40 pixels, 40 more at each side, and one
+    for colour, where in (((40, 40, 255), points), ((255, 160, 0), points + [0, 20])):
+        column, row = np.round((where[0] - [160, 110]) * 4).astype(int)
+        np.testing.assert_array_equal(picture[row, column], colour)
+    assert live_picture(image[:160, :260], points, points, size=100).shape == (50, 100, 3)

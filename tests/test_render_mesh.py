@@ -20,6 +20,7 @@ from utils.render_mesh import (
     render_heads,
     render_mesh,
     render_views,
+    turned_views,
     vertex_normals,
 )
 
@@ -234,3 +235,15 @@ def test_views_turn_the_front_to_the_right_and_keep_the_size():
     assert left < 30 and 35 < front < 45 and right > 50
     widths = [np.ptp(np.nonzero((part < 255).any(2))[1]) for part in np.split(picture, 3, axis=1)]
     assert np.ptp(widths) <= 1
+
+
+def test_a_turntable_goes_round_the_lit_mesh_in_its_colours():
+    v, f = ball()
+    mesh = Mesh(v * [1, 1, 0.5], f, vc=np.where(v[:, 2:] > 0, [1.0, 0, 0], [0, 0, 1.0]))           # flat, red in front
+    views = list(turned_views(mesh, height=60, width=50, angles=(0, 90, 180, 270)))
+    assert [view.shape for view in views] == [(60, 50, 3)] * 4
+    red, blue = ([np.mean((view[..., channel] > 100) & (view[..., 2 - channel] < 60)) for view in views]
+                 for channel in (2, 0))
+    assert red[0] > 0.2 and blue[2] > 0.2 and red[2] == blue[0] == 0 and red[1] > 0 < blue[3]
+    widths = [np.ptp(np.nonzero((view < 250).any(2))[1]) for view in views]
+    assert widths[0] > 1.5 * widths[1] and len(list(turned_views(mesh, height=20, width=20))) == 36

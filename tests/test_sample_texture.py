@@ -5,15 +5,17 @@ import subprocess
 import sys
 import types
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 import sample_texture
 from sample_texture import draw_coefficients, evaluate, find_head, main
+from tests.test_show import FakeCell
 from tests.texture_spaces import space_arrays, textbook_texture
 from tf_smpl.load_model import load_model
-from utils import npz_stream
+from utils import npz_stream, show
 from utils.files import InputError, read_image
 from utils.flame_params import model_identity
 from utils.mesh import Mesh
@@ -190,16 +192,28 @@ def test_the_sheet_shows_every_texture_on_the_head(layout, model):
         assert 0.2 < drawn.mean() < 0.7 and (tile.argmax(2)[drawn] == channel).mean() > 0.99
 
 
-def test_textured_heads_are_shown_only_when_asked_for(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(sample_texture, 'show_results', lambda *given: shown.append(given))
-    main(flags(tmp_path, num_samples=2))
-    assert shown == []
-    main(flags(tmp_path, num_samples=2, visualize=True))
-    (mode, [[[first], [second]]], picture, _), = shown
-    assert mode is True and picture == str(tmp_path / 'textures.png')
-    assert [mesh.texture_filepath for mesh in (first, second)] == [
-        str(tmp_path / f'tex_sample_0{i}.png') for i in (1, 2)]
+def test_textured_heads_are_shown_one_by_one_and_the_chosen_ones_saved(tmp_path, monkeypatch):
+    keys, cell = iter('sns'), FakeCell()
+    colours = []
+
+    def shown(meshes, blocking):
+        colours.append(cv2.imread(meshes[0].texture_filepath))
+        assert not os.path.commonpath([meshes[0].texture_filepath, str(tmp_path)]) == str(tmp_path)
+    cell.set_dynamic_meshes, cell.get_keypress = shown, lambda timeout: next(keys)
+    monkeypatch.setenv('DISPLAY', ':none')
+    monkeypatch.setattr(show, 'open_cells', lambda *options: [[cell]])
+    main(flags(tmp_path, num_samples=3, visualize=True))
+    assert {path.name for path in tmp_path.iterdir()} == {'textures.png'} | {
+        f'tex_sample_0{i}{end}' for i in (1, 3) for end in ('.obj', '.mtl', '.png', '_params.npz')}
+    assert len(colours) == 3 and np.array_equal(colours[2], cv2.imread(str(tmp_path / 'tex_sample_03.png')))
+
+
+def test_quitting_at_once_saves_nothing(tmp_path, monkeypatch, capsys):
+    cell = FakeCell()
+    cell.get_keypress = lambda timeout: 'q'
+    monkeypatch.setattr(show, 'open_cells', lambda *options: [[cell]])
+    main(flags(tmp_path, num_samples=3, visualize=True))
+    assert list(tmp_path.iterdir()) == [] and 'Nothing was saved' in capsys.readouterr().out
 
 
 def test_a_seed_repeats_and_no_seed_varies_and_is_told(tmp_path, capsys):

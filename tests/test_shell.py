@@ -26,12 +26,13 @@ case "$1 $2" in
     "-c "*) exec '{real}' "$@" ;;
     "-m venv") echo "venv {name}" >>"$CALLS"; mkdir -p .venv/bin; cp "$0" .venv/bin/python; touch .venv/pip ;;
     "-m ensurepip") echo ensurepip >>"$CALLS"; touch .venv/pip ;;
+    "-m utils.demo_page") cp "$3/demos.txt" "$3/index.html" ;;
     "-m pip") sleep "${{PIP_TAKES:-0}}"; echo "$*" >>"$CALLS"; printf '%b' "${{PIP_SAYS:-}}"; exit "${{PIP_EXIT:-0}}" ;;
     *) echo "$*" >>"$CALLS"
        sleep 0.05
        case "${{BROKEN:-nothing}}" in "$1" | "$2") echo "why $1 $2 failed"; exit 3 ;; esac
        while [ $# -gt 1 ]; do
-           [ "$1" != --out_path ] || touch "$2/result.ply" "$2/other.ply" "$2/${{PICTURE:-picture}}.png"
+           [ "$1" != --out_path ] || touch "$2/result.ply" "$2/other.ply" "$2/picture.png"
            shift
        done ;;
 esac
@@ -233,7 +234,7 @@ def test_two_runs_at_once_install_once(clone):
 def test_demo_runs_the_scripts_that_exist_without_a_window(clone):
     clone.python('3.11')
     clone.add_scripts('sample_FLAME.py', 'fit_2D_landmarks.py')
-    done = clone.run('demo.sh', PICTURE='fit')
+    done = clone.run('demo.sh')
     assert done.returncode == 0, done.err
     calls = clone.calls('.py')
     assert [call.split()[0] for call in calls] == ['sample_FLAME.py', 'sample_FLAME.py', 'fit_2D_landmarks.py']
@@ -241,9 +242,11 @@ def test_demo_runs_the_scripts_that_exist_without_a_window(clone):
     assert '--option sample_FLAME' in calls[0] and '--option sample_VOCA_template' in calls[1]
     lines = done.out.splitlines()[-4:]
     assert [line.split()[0] for line in lines] == ['sample_FLAME', 'sample_VOCA_template', 'fit_2D_landmarks', 'Look']
-    assert 'results/fit_2D_landmarks: fit.png, 2 .ply' in lines[2]
-    assert lines[3] == f'Look at {clone.root}/results/index.html'
-    assert clone.calls()[-1] == '-m utils.demo_page results'
+    assert 'results/fit_2D_landmarks: picture.png, 2 .ply' in lines[2]
+    with open(lines[3].removeprefix('Look at ')) as page:
+        listed = [line.rstrip('\n').split('\t') for line in page]
+    assert [(name, code) for name, _, code, _ in listed] == [(line.split()[0], '0') for line in lines[:3]]
+    assert listed[2][3] == 'python fit_2D_landmarks.py --out_path results/fit_2D_landmarks'
     assert (clone.root / 'results/fit_2D_landmarks.log').is_file()
 
 
@@ -277,6 +280,7 @@ def test_demo_reports_a_script_that_fails_and_goes_on(clone):
     assert done.returncode == 1
     assert 'FAILED with exit code 3' in done.out and 'why sample_FLAME.py --option failed' in done.out
     assert 'results/fit_2D_landmarks: picture.png' in done.out
+    assert [line.split('\t')[2] for line in open(clone.root / 'results/index.html')] == ['3', '3', '0']
 
 
 def test_test_sh_passes_its_arguments_to_pytest(clone):

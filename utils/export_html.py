@@ -30,15 +30,15 @@ ANGLES = (                      # name, which of the 15 angles, degrees
     ('jaw', 'sideways', [7], 10), ('eyes', 'up, down', [9, 12], 30), ('eyes', 'left, right', [10, 13], 40))
 
 
-def export_html(path, model, heads, texture=None, landmarks=None, title='Heads', num_sliders=NUM_SLIDERS):
+def export_html(path, model, heads, texture=None, landmarks=None, title='Heads', num_sliders=NUM_SLIDERS, photo=None):
     """Writes a page of heads, {name: FlameParams [1, ...]}, of a model as load_model returns it.
 
-    texture: (vt [T, 2], ft [F, 3], BGR uint8 picture); landmarks: an embedding (lmk_face_idx, lmk_b_coords). Of more
-    heads than MAX_HEADS the page has the first.
+    texture: (vt [T, 2], ft [F, 3], BGR uint8 picture); landmarks: an embedding (lmk_face_idx, lmk_b_coords);
+    photo: a BGR picture shown beside. Of more heads than MAX_HEADS the page has the first.
     """
     heads = dict(list(heads.items())[:MAX_HEADS])
     components = slider_components(model, num_sliders)
-    data = page_data(model, components, title, texture, landmarks)
+    data = page_data(model, components, title, texture, landmarks, photo)
     data['heads'] = [local_head(name, model, params, components) for name, params in heads.items()]
     data['local'] = _local(model, components)
     with write_beside(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:

@@ -28,13 +28,15 @@ class FitSolver:
 
     tf_residuals, weights, points: as tf_least_squares takes them. optimizer: one of OPTIMIZERS. stages: what SciPy's
     optimisers do one after the other: names of variables, names of terms (None: all) and the ftol of L-BFGS-B. chunk:
-    how many targets the solver has in work at once.
+    how many targets the solver has in work at once. watch: None, or for fits of one target a function that is called
+    for each step of the solver (of least_squares when all are done, first with the start) with a function that returns
+    what it found, values {name: [1, W]} and terms {term: [1]}, at that time only.
     """
 
     def __init__(self, tf_residuals, weights, points, optimizer='least_squares', stages=((None, None, 1e-7),),
-                 chunk=64):
+                 chunk=64, watch=None):
         self.tf_residuals, self.weights, self.points = tf_residuals, weights, points
-        self.optimizer, self.stages, self.chunk = optimizer, stages, chunk
+        self.optimizer, self.stages, self.chunk, self.watch = optimizer, stages, chunk, watch
         self._session = None
 
     def __call__(self, initial, data):
@@ -77,7 +79,7 @@ class FitSolver:
                  for name, value in arrays.items()} for arrays in (initial, data))
             if self.optimizer == 'least_squares':
                 self._solution = tf_least_squares(self.tf_residuals, self.weights, self.points, self._initial,
-                                                  self._data)
+                                                  self._data, keep_steps=self.watch is not None)
             else:
                 self._build_scipy(initial)
         self._session = tf.Session(graph=graph)
@@ -100,11 +102,19 @@ class FitSolver:
         feed.update({self._data[name]: value for name, value in data.items()})
         if self.optimizer == 'least_squares':
             solution = self._session.run(self._solution, feed)
+            for k in range(solution.iterations[0] + 1 if self.watch else 0):
+                self.watch(lambda k=k: [{name: value[k:k + 1] for name, value in part.items()}
+                                        for part in solution.steps])
             return FitResult(*solution[:4], [STATUS[status] for status in solution.status])
         self._session.run(self._assign, feed)
         before = self._session.run(self._terms, feed)
-        results = [optimizer.minimize(self._session, feed) for optimizer in self._optimizers]
-        values, after = self._session.run([self._variables, self._terms], feed)
+
+        def run():
+            return self._session.run([self._variables, self._terms], feed)
+        step_callback = self.watch and (lambda _: self.watch(run))
+        results = [optimizer.minimize(self._session, feed, step_callback=step_callback)
+                   for optimizer in self._optimizers]
+        values, after = run()
         before, after = ({name: np.array([value]) for name, value in terms.items()} for terms in (before, after))
         iterations = np.array([sum(result.nit for result in results)])
         return FitResult(values, before, after, iterations, [str(results[-1].message)])

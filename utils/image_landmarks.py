@@ -116,6 +116,21 @@ def fit_picture(image, target_lmks, fitted_lmks, points, faces, size=800):
     return np.hstack([visualize_landmarks(photo, target, fitted), overlay(photo, bgr, alpha, opacity=0.8)])
 
 
+def live_picture(image, target_lmks, fitted_lmks, size=640):
+    """The picture with target and fitted points, at most size x size, close up: as far as the targets reach, and as
+    much again on each side.
+    """
+    import cv2
+    low, high = target_lmks.min(axis=0), target_lmks.max(axis=0)
+    margin = (high - low).max()
+    (left, top), (right, bottom) = (np.clip(end, 0, image.shape[1::-1]).astype(int)
+                                    for end in (low - margin, high + margin + 1))
+    zoom = size / max(right - left, bottom - top)
+    method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+    photo = cv2.resize(image[top:bottom, left:right], None, fx=zoom, fy=zoom, interpolation=method)
+    return visualize_landmarks(photo, *((lmks - [left, top]) * zoom for lmks in (target_lmks, fitted_lmks)))
+
+
 def _shape_hint(shape):
     if shape[:1] in ((2,), (3,)):
         return ' (transpose it)'

@@ -37,12 +37,16 @@ FLOOR = 1e-9                    # least scale of a parameter, as a part of the l
 
 
 class Solution(NamedTuple):
-    """values: {name: [N, W]}; before, after: {term: its weighted sum of squares [N]}; iterations, status [N]."""
+    """values: {name: [N, W]}; before, after: {term: its weighted sum of squares [N]}; iterations, status [N].
+
+    steps: where they are kept, values {name: [K, W]} and terms {term: [K]} at the start and after each iteration.
+    """
     values: Any
     before: Any
     after: Any
     iterations: Any
     status: Any
+    steps: Any = ()
 
 
 class _State(NamedTuple):
@@ -62,13 +66,14 @@ class _State(NamedTuple):
 
 
 def tf_least_squares(tf_residuals, weights, points, initial, data, max_iterations=100, ftol=1e-7, xtol=1e-9,
-                     gtol=1e-9):
+                     gtol=1e-9, keep_steps=False):
     """Adds the fits of N problems to the graph and returns their Solution.
 
     tf_residuals(params, points, data) -> {term: residuals [N, ...]}; `params` has the variables as attributes, and
     `beta` and `theta`. weights: {term: number, 0 or more}. points: the layer of the points (SMPLPoints). initial:
     {name: [N, W]}: the names of FlameParams, and any others after them. data: {name: [N, ...]}, what differs from
-    problem to problem; tf_residuals gets it as attributes.
+    problem to problem; tf_residuals gets it as attributes. keep_steps: of N = 1, the start and what each
+    iteration found.
 
     A problem stops where an accepted step lowers its loss by less than ftol of it, where no number moves by more than
     xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of it; losses below LEAST_LOSS
@@ -86,13 +91,17 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     state = _State(x, posed, terms, tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(first) + FIRST_DAMPING, zero,
                    status, running)
 
-    def tf_body(*state):
-        return _tf_iterate(problem, tf_tried, data, LEAST_LOSS * first, max_iterations, ftol, xtol, gtol,
-                           _State(*state))
-    shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), state)
-    state = tf.while_loop(lambda *state: tf.size(state[-1]) > 0, tf_body, state, shapes, back_prop=False)
-    after = dict(zip(before, tf.unstack(state.terms, axis=1), strict=True))
-    return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status)
+    def tf_body(state, rows):
+        state = _tf_iterate(problem, tf_tried, data, LEAST_LOSS * first, max_iterations, ftol, xtol, gtol, state)
+        return state, tf.concat([rows, tf.concat([state.x, state.terms], 1)], 0) if keep_steps else rows
+    loop = state, tf.concat([x, terms], 1) if keep_steps else x[:0]
+    shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), loop)
+    state, rows = tf.while_loop(lambda state, _: tf.size(state.active) > 0, tf_body, loop, shapes, back_prop=False)
+    after, steps = dict(zip(before, tf.unstack(state.terms, axis=1), strict=True)), ()
+    if keep_steps:
+        values, terms = tf.split(rows, [x.shape[1], len(before)], 1)
+        steps = problem.unpacked(values), dict(zip(before, tf.unstack(terms, axis=1), strict=True))
+    return Solution(problem.unpacked(state.x), before, after, state.iterations, state.status, steps)
 
 
 def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol, state):

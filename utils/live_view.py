@@ -6,12 +6,13 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.files import InputError, write_beside
-from utils.gl_window import text_picture
 from utils.mesh import COLOURS, Mesh
 from utils.render_mesh import overlay, render_mesh
 from utils.show import open_for
 
 SHARE = 0.05                # of a fit's time that showing it may take
+FPS = 25                    # frames a second of a video
+HELD = 1.0                  # seconds for which the last frame of a fit stays
 MAX_FRAMES = 250            # of a video; of longer fits every second frame is kept, then every fourth ..
 FRAME_SIZE = 480            # pixels, height of what a cell shows in a video
 FINEST = 3                  # of OpenCV's ways to choose the colours of a .gif
@@ -23,15 +24,17 @@ class LiveView:
         with LiveView(args.visualize, 'Fit', video=args.save_video, shape=(1, 2)) as live:
             live.update(lambda: (photo_with_landmarks, [mesh]), f'loss  {loss:.4f}')
 
-    In a place without a window and without a video, nothing is done and nothing is asked for.
+    In a place without a window and without a video, nothing is done and nothing is asked for. The window closes with
+    the program, unless close is told to leave it.
     """
 
     def __init__(self, mode, titlebar, video=None, shape=(1, 1)):
         self.video, self.shape, self.frames, self.every, self.offered = video, tuple(shape), [], 1, 0
         if video is not None:
             check_video(video)
-        self.cells = open_for(mode, shape, titlebar, 'the fit is not shown while it runs', keepalive=False)
+        self.cells = open_for(mode, shape, titlebar, 'the fit is not shown while it runs', keepalive=True)
         self.due = 0.0
+        self._keep_open(False)
 
     def __enter__(self):
         return self
@@ -42,26 +45,38 @@ class LiveView:
     def update(self, panes, text='', last=False):
         """Shows what is in each cell, row by row: a picture (BGR uint8), a mesh or a list of meshes, and lines of text.
 
-        panes may be a function that returns them, which is called only where the frame is not left out. Frames are left
+        Both may be functions that return them, which are called only where the frame is not left out. Frames are left
         out where they come faster than SHARE of the time allows; the last one never is.
         """
         start = time.monotonic()
         if (self.cells is None and self.video is None) or (start < self.due and not last):
             return
         panes = panes() if callable(panes) else panes
+        text = text() if callable(text) else text
         panes = list(panes) if self.shape != (1, 1) else [panes[0] if isinstance(panes, tuple) else panes]
         self._show(panes, text)
         if self.video is not None:
             self._keep(panes, text)
         self.due = start + (time.monotonic() - start) * (1 + 1 / SHARE)
 
-    def close(self, write=True):
-        """Closes the window and writes the video."""
-        if self.cells is not None:
+    @property
+    def is_open(self):
+        """Whether there is a window, and the user has not closed it."""
+        return self.cells is not None and self.cells[0][0].is_open
+
+    def close(self, fps=FPS, write=True, keep_open=False):
+        """Writes the video, and closes the window or leaves it to the user."""
+        if keep_open:
+            self._keep_open(True)
+        elif self.cells is not None:
             self.cells[0][0].close()
         if self.video is not None and write and self.frames:
             frames, self.frames = self.frames, []
-            save_video(self.video, draw_frames(frames, self.shape))
+            save_video(self.video, draw_frames(frames, self.shape), fps, HELD)
+
+    def _keep_open(self, is_kept):
+        if self.cells is not None:
+            self.cells[0][0].window.keepalive = is_kept
 
     def _show(self, panes, text):
         cells = [cell for row in self.cells or [] for cell in row]
@@ -82,8 +97,10 @@ class LiveView:
             self.frames, self.every = self.frames[::2], 2 * self.every
 
 
-def save_video(path, frames, fps=25):
+def save_video(path, frames, fps=FPS, held=0.0):
     """Writes pictures of one size, BGR uint8 [H, W, 3], as .mp4 (MPEG-4 part 2) or as .gif (256 colours, repeated).
+
+    held: seconds for which the last one stays.
 
     A row or column too many for MPEG, which takes even sizes, is left out. Raises InputError for another suffix.
     """
@@ -94,11 +111,12 @@ def save_video(path, frames, fps=25):
         if path.lower().endswith('.gif'):
             animation = cv2.Animation()
             animation.frames, animation.durations = even, np.full(len(even), round(1000 / fps))
+            animation.durations[-1] += round(1000 * held)
             written = cv2.imwriteanimation(temporary, animation, [cv2.IMWRITE_GIF_DITHER, FINEST])
         else:
             writer = cv2.VideoWriter(temporary, cv2.VideoWriter_fourcc(*'mp4v'), fps, even[0].shape[1::-1])
             written = writer.isOpened()
-            for frame in even:
+            for frame in even + even[-1:] * round(fps * held):
                 writer.write(frame)
             writer.release()
         if not written:
@@ -116,15 +134,18 @@ def check_video(path):
 
 
 def draw_frames(frames, shape):
-    """Yields the pictures of frames ([what is in each cell], text), meshes as seen from the front and to one scale."""
+    """Yields the pictures of frames ([what is in each cell], text), meshes as seen from the front and to one scale, the
+    text in the last cell.
+    """
+    from utils.gl_window import text_picture
     boxes = [_box([frame[0][index] for frame in frames]) for index in range(shape[0] * shape[1])]
     for panes, text in tqdm(frames, desc='video', unit='frame', disable=None):
         tiles = [_tile(pane, box) for pane, box in zip(panes, boxes, strict=True)]
         rows = [np.hstack(tiles[row * shape[1]:(row + 1) * shape[1]]) for row in range(shape[0])]
         picture = np.vstack(rows)
         if text:
-            words = text_picture(text)[:len(picture), :picture.shape[1]]
-            place = picture[-len(words):, :words.shape[1]]
+            words, left = text_picture(text)[:FRAME_SIZE, :FRAME_SIZE], (shape[1] - 1) * FRAME_SIZE
+            place = picture[-len(words):, left:left + words.shape[1]]
             place[...] = overlay(place, words[..., :3] / 255, words[..., 3] / 255)
         yield picture
 
@@ -134,7 +155,9 @@ def _is_picture(pane):
 
 
 def _copied(pane):
-    """Meshes as one, of which nothing changes any more; points become small triangles."""
+    """Meshes as one, of which nothing changes any more; points become small spheres."""
+    from trimesh.creation import icosphere
+    ball = icosphere(subdivisions=1)
     meshes = pane if isinstance(pane, list) else [pane]
     v, f, vc = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)], [np.zeros((0, 3))]
     size = max((np.ptp(mesh.v, axis=0).max() for mesh in meshes if len(mesh.v)), default=0) / 100
@@ -143,8 +166,9 @@ def _copied(pane):
         colours = np.broadcast_to(colours, corners.shape)
         faces = np.asarray([] if mesh.f is None else mesh.f, np.int64).reshape(-1, 3)
         if not len(faces):
-            corners = (corners[:, None] + size * np.array([[-1, -0.6, 0], [1, -0.6, 0], [0, 1, 0]])).reshape(-1, 3)
-            colours, faces = np.repeat(colours, 3, axis=0), np.arange(len(corners)).reshape(-1, 3)
+            faces = (ball.faces + len(ball.vertices) * np.arange(len(corners))[:, None, None]).reshape(-1, 3)
+            corners = (corners[:, None] + size * ball.vertices).reshape(-1, 3)
+            colours = np.repeat(colours, len(ball.vertices), axis=0)
         f.append(faces + sum(map(len, v)))
         v.append(corners)
         vc.append(colours)

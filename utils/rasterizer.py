@@ -6,7 +6,8 @@ edge belongs to the face at its right, or below it. Of faces at the same depth t
 """
 import numpy as np
 
-PIECE = 1 << 19             # spans, or covered pixels, held at once
+PIECE = 1 << 16             # spans, or covered pixels, held at once: few enough for the processor's cache
+TILE = 4
 
 
 def rasterize(points, faces, height, width):
@@ -20,7 +21,10 @@ def rasterize(points, faces, height, width):
     seen = _nearest(_fragments(_spans(points, faces, height, width)), height * width)
     pixels = np.flatnonzero(seen >= 0)
     bary = np.zeros((height * width, 3))
-    bary[pixels] = barycentric(points, faces, seen[pixels], pixels % width + 0.5, pixels // width + 0.5)
+    places = _places(points, faces)
+    for start in range(0, len(pixels), PIECE):
+        piece = pixels[start:start + PIECE]
+        bary[piece] = _barycentric(places, seen[piece], piece % width + 0.5, piece // width + 0.5)
     return seen.reshape(height, width), bary.reshape(height, width, 3)
 
 
@@ -58,17 +62,25 @@ def flat_faces(points, faces, height, width):
 
 def barycentric(points, faces, face_ids, x, y):
     """Barycentric coordinates [n, 3] of the places (x, y) [n] on the faces [n] that cover them."""
+    return _barycentric(_places(points, faces), face_ids, x, y)
+
+
+def _places(points, faces):
+    """Of each face [F, 6]: the first corner's x and y, and by how much each of the other corners' shares grows with x
+    and with y.
+    """
     with np.errstate(all='ignore'):
         corners = points[faces]
         a, b = _edges(corners)
-        places = np.stack([*corners[:, 0, :2].T, b[1], -b[0], -a[1], a[0], _area(a, b)], axis=1)[face_ids]
+        return np.stack([*corners[:, 0, :2].T, *(np.stack([b[1], -b[0], -a[1], a[0]]) / _area(a, b))], axis=1)
+
+
+def _barycentric(places, face_ids, x, y):
+    places = np.take(places, face_ids, axis=0)
     px, py = x - places[:, 0], y - places[:, 1]
-    u = (px * places[:, 2] + py * places[:, 3]) / places[:, 6]
-    v = (px * places[:, 4] + py * places[:, 5]) / places[:, 6]
-    bary = np.stack([1 - u - v, u, v], axis=1)
-    np.clip(bary, 0, 1, out=bary)
-    bary /= bary.sum(1)[:, None]
-    return bary
+    u = np.clip(px * places[:, 2] + py * places[:, 3], 0, 1)
+    v = np.clip(px * places[:, 4] + py * places[:, 5], 0, 1 - u)
+    return np.stack([1 - u - v, u, v], axis=1)
 
 
 def _nearest(fragments, size):
@@ -95,24 +107,30 @@ def _spans(points, faces, height, width):
 
     Where an edge crosses a row is computed from the edge's upper to its lower end, so both its faces find the same.
     """
-    for count, top, corner, face in _pieces(*_drawable(points, faces, height)):
-        row = np.repeat(top, count) + _counting(count)
-        corner, middle = np.repeat(corner, count, axis=0), row + 0.5
-        upper = (middle < corner[:, 1, 1])[:, None]
-        long = _crossing(corner[:, 0], corner[:, 2], middle)
-        short = _crossing(np.where(upper, corner[:, 0], corner[:, 1]), np.where(upper, corner[:, 1], corner[:, 2]),
-                          middle)
-        left, right = np.where(long[0] < short[0], (long, short), (short, long))            # each (x, z)
-        first, last = (np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64) for x in (left[0], right[0]))
+    for count, top, edges, face in _pieces(*_drawable(points, faces, height)):
+        number, row = np.repeat(np.arange(len(count)), count), np.repeat(top, count) + _counting(count)
+        middle, edges = row + 0.5, edges.reshape(-1, 5)
+        long = np.take(edges, 3 * number, axis=0)
+        short = np.take(edges, 3 * number + 1 + (middle >= np.repeat(edges[2::3, 0], count)), axis=0)
+        (long_x, long_z), (short_x, short_z) = (_crossing(edge, middle) for edge in (long, short))
+        is_left = long_x < short_x
+        left_x, right_x = np.where(is_left, long_x, short_x), np.where(is_left, short_x, long_x)
+        first, last = (np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64) for x in (left_x, right_x))
         kept = np.flatnonzero(first < last)
-        first, last, left, right = first[kept], last[kept], left[:, kept], right[:, kept]
-        slope = (right[1] - left[1]) / (right[0] - left[0])
-        yield (last - first, row[kept] * width + first, left[1] + (first + 0.5 - left[0]) * slope, slope,
-               np.repeat(face, count)[kept])
+        first, last, left_x, right_x, is_left, long_z, short_z = (
+            part[kept] for part in (first, last, left_x, right_x, is_left, long_z, short_z))
+        left_z, right_z = np.where(is_left, long_z, short_z), np.where(is_left, short_z, long_z)
+        slope = (right_z - left_z) / (right_x - left_x)
+        yield (last - first, row[kept] * width + first, left_z + (first + 0.5 - left_x) * slope, slope,
+               face[number[kept]])
 
 
 def _drawable(points, faces, height):
-    """The faces that cover a row, the last first: number of rows, first row, corners by growing y, and index."""
+    """The faces that cover a row, the last first: number of rows, first row, edges and index.
+
+    Edges [n, 3, 5] are from the upmost corner to the lowest, to the middle one, and from that to the lowest: y, x and z
+    of the upper end, and how much x and z grow with y.
+    """
     with np.errstate(all='ignore'):
         corners = points[faces]
         area = _area(*_edges(corners))
@@ -121,7 +139,10 @@ def _drawable(points, faces, height):
         drawn = np.isfinite(corners).all((1, 2)) & np.isfinite(area) & (area != 0) & (top < bottom)
     drawn = np.flatnonzero(drawn)[::-1]
     top, bottom, order = top[drawn].astype(np.int64), bottom[drawn].astype(np.int64), np.argsort(y[drawn], axis=1)
-    return bottom - top, top, np.take_along_axis(corners[drawn], order[:, :, None], axis=1), drawn
+    corners = np.take_along_axis(corners[drawn], order[:, :, None], axis=1)[:, :, [1, 0, 2]]
+    upper, way = corners[:, [0, 0, 1]], corners[:, [2, 1, 2]] - corners[:, [0, 0, 1]]
+    with np.errstate(all='ignore'):                             # level edges are never crossed
+        return bottom - top, top, np.concatenate([upper, way[:, :, 1:] / way[:, :, :1]], axis=2), drawn
 
 
 def _pieces(counts, *parts):
@@ -135,23 +156,23 @@ def _counting(counts):
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _crossing(upper, lower, y):
-    """x and z [2, n] where the edges between two points [n, 3] pass the heights y."""
-    way = lower - upper
-    part = (y - upper[:, 1]) / way[:, 1]
-    return np.stack([upper[:, 0] + way[:, 0] * part, upper[:, 2] + way[:, 2] * part])
+def _crossing(edges, y):
+    """x and z [n] where edges [n, 5] pass the heights y."""
+    below = y - edges[:, 0]
+    return edges[:, 1] + below * edges[:, 3], edges[:, 2] + below * edges[:, 4]
 
 
 def _touching(points, faces, height, width, pixels):
-    """The faces whose box reaches into one of the pixels, ascending."""
-    chosen = np.zeros((height + 1, width + 1), np.int32)
-    chosen[1:, 1:].reshape(height, width)[pixels // width, pixels % width] = 1
+    """The faces whose box reaches into a square of TILE x TILE pixels with one of the pixels in it, ascending."""
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    chosen = np.zeros((rows + 1, columns + 1), np.int32)
+    chosen[1:, 1:][pixels // width // TILE, pixels % width // TILE] = 1
     chosen = chosen.cumsum(0).cumsum(1)
     with np.errstate(all='ignore'):
-        corners = points[faces][:, :, :2]
+        corners = points[:, :2][faces] / TILE
         finite = np.flatnonzero(np.isfinite(corners).all((1, 2)))
         low, high = np.floor(corners[finite].min(1)), np.floor(corners[finite].max(1)) + 1
-    (x0, y0), (x1, y1) = (np.clip(box, 0, [width, height]).astype(np.int64).T for box in (low, high))
+    (x0, y0), (x1, y1) = (np.clip(box, 0, [columns, rows]).astype(np.int64).T for box in (low, high))
     return finite[chosen[y1, x1] - chosen[y0, x1] - chosen[y1, x0] + chosen[y0, x0] > 0]
 
 

@@ -21,6 +21,7 @@ GLOSS, SHARPNESS = 0.10, 24                             # of the key light's ref
 HALFWAY = (LIGHTS[0] + [0, 0, 1]) / np.linalg.norm(LIGHTS[0] + [0, 0, 1])
 DIRECTIONS = np.array([*LIGHTS, HALFWAY], np.float32).T
 INSIDE = 0.35                                           # how bright the inner side of a surface is
+PIECE = 1 << 16                                         # pixels shaded at once
 SAMPLES = 4                                             # along each axis of a pixel at an outline
 
 
@@ -96,25 +97,35 @@ def render_views(mesh, texture, height=360, width=280, angles=(-90, -45, 0, 45, 
     """A picture of a textured mesh (v, f, vt, ft) from several sides, BGR uint8: turned about the vertical by angles in
     degrees, its front to the right of the picture where they are positive.
     """
-    views = []
+    return np.hstack(list(turned_views(mesh, texture, height, width, angles)))
+
+
+def turned_views(mesh, texture=None, height=480, width=400, angles=range(0, 360, 10)):
+    """Yields pictures of a mesh as render_views takes it, at each of the angles; of a turntable where they go round.
+
+    texture: BGR uint8 [N, N, 3], shown without light; None: the mesh is lit, in its colours `vc` or sky blue.
+    """
     frame = np.array([mesh.v.min(0), mesh.v.max(0)])
     reach = np.ptp(frame, axis=0).max() / 2
+    colour = SKY_BLUE if mesh.vc is None else np.asarray(mesh.vc)[:, ::-1]
     for angle in np.radians(angles):
         turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
         v = (mesh.v - frame.mean(0)) @ turn.T
         points = front_points(v, height, width, ([-reach] * 3, [reach] * 3))
-        bgr, alpha = draw_textured(points, mesh.f, mesh.vt, mesh.ft, texture, height, width)
-        views.append(overlay(np.full((height, width, 3), 255, np.uint8), bgr, alpha))
-    return np.hstack(views)
+        bgr, alpha = (draw_mesh(points, mesh.f, height, width, colour) if texture is None else
+                      draw_textured(points, mesh.f, mesh.vt, mesh.ft, texture, height, width))
+        yield overlay(np.full((height, width, 3), 255, np.uint8), bgr, alpha)
 
 
 def _draw(surface, points, faces, height, width):
     """Draws what gives off surface.light(face_ids, bary); bgr and alpha as draw_mesh returns them."""
     face_ids, bary = rasterize(points, faces, height, width)
-    seen = np.flatnonzero(face_ids >= 0)
-    alpha, bgr = np.zeros((height, width), np.float32), np.zeros((height, width, 3), np.float32)
-    alpha.reshape(-1)[seen] = 1
-    bgr.reshape(-1, 3)[seen] = _to_screen(surface.light(face_ids.ravel()[seen], bary.reshape(-1, 3)[seen]))
+    alpha, bgr = (face_ids >= 0).astype(np.float32), np.zeros((height, width, 3), np.float32)
+    seen = np.flatnonzero(alpha)
+    for start in range(0, len(seen), PIECE):
+        piece = seen[start:start + PIECE]
+        light = surface.light(face_ids.ravel()[piece], bary.reshape(-1, 3)[piece])
+        bgr.reshape(-1, 3)[piece] = _to_screen(light)
     outline = _outline(face_ids, faces)
     face_ids, bary = rasterize_samples(points, faces, height, width, outline, SAMPLES)
     covered = (face_ids >= 0).sum(1)
@@ -126,10 +137,11 @@ def _draw(surface, points, faces, height, width):
 def overlay(image, bgr, alpha, opacity=1.0):
     """Lays a drawing (bgr, alpha of draw_mesh) over a picture, BGR uint8 [H, W, 3]; returns a new one."""
     image, drawn = image.copy(), np.flatnonzero(alpha)
-    alpha = (opacity * alpha.ravel()[drawn])[:, None]
     pixels = image.reshape(-1, 3)
-    mixed = pixels[drawn] * (1 - alpha) + 255 * np.clip(bgr.reshape(-1, 3)[drawn], 0, 1) * alpha
-    pixels[drawn] = np.round(mixed)
+    for start in range(0, len(drawn), PIECE):
+        piece = drawn[start:start + PIECE]
+        part = opacity * alpha.ravel()[piece][:, None]
+        pixels[piece] = np.round(pixels[piece] * (1 - part) + 255 * np.clip(bgr.reshape(-1, 3)[piece], 0, 1) * part)
     return image
 
 
@@ -196,13 +208,15 @@ class _Surface:
         places = np.flatnonzero(face_ids >= 0)
         face_ids, bary = face_ids.reshape(-1)[places], bary.reshape(-1, 3)[places].astype(np.float32)
         inner = self.inner[face_ids]
-        normal = np.einsum('nkc,nk->nc', self.normals[face_ids], bary)
-        normal *= (np.where(inner, -1, 1) / np.maximum(np.sqrt(np.einsum('nc,nc->n', normal, normal)), 1e-9))[:, None]
-        towards = np.maximum(normal @ DIRECTIONS, 0)
-        diffuse = (SKY + GROUND) / 2 + (SKY - GROUND) / 2 * normal[:, 1] + towards[:, :-1] @ STRENGTHS
-        diffuse *= np.where(inner, INSIDE, 1)
+        normal = np.einsum('nkc,nk->cn', self.normals[face_ids], bary)
+        normal *= np.where(inner, np.float32(-1), np.float32(1)) / np.maximum(np.sqrt(_dot(normal, normal)), 1e-9)
+        *towards, reflected = (np.maximum(_dot(direction, normal), 0) for direction in DIRECTIONS.T)
+        diffuse = (SKY - GROUND) / 2 * normal[1] + ((SKY + GROUND) / 2)
+        for strength, part in zip(STRENGTHS, towards, strict=True):
+            diffuse += strength * part
+        diffuse[inner] *= INSIDE
         colour = self.colour if self.colour.ndim == 1 else np.einsum('nkc,nk->nc', self.colour[face_ids], bary)
-        light.reshape(-1, 3)[places] = colour * diffuse[:, None] + (GLOSS * towards[:, -1:] ** SHARPNESS)
+        light.reshape(-1, 3)[places] = colour * diffuse[:, None] + (GLOSS * reflected ** SHARPNESS)[:, None]
         return light
 
 
@@ -231,6 +245,11 @@ def _inner(upright, faces):
         return edges[:, 0, 0] * edges[:, 1, 1] < edges[:, 0, 1] * edges[:, 1, 0]
 
 
+def _dot(a, b):
+    """a, b [3, ...] -> [...]; without the threads that a matrix product of so small a kind would start."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
 def _to_screen(light):
     """What a screen must be sent, from 0 to 1, to give off this light."""
     return np.clip(light, 0, 1) ** np.float32(1 / GAMMA)
@@ -238,13 +257,13 @@ def _to_screen(light):
 
 def _outline(face_ids, faces):
     """Pixels (row * width + column) beside one that shows nothing, or a face without a vertex in common."""
-    ids, mark = face_ids.ravel(), np.zeros(face_ids.size, bool)
+    ids, mark, corners = face_ids.ravel(), np.zeros(face_ids.size, bool), np.ascontiguousarray(faces.T, np.int32)
     width = face_ids.shape[1]
     for step in (1, width):
         first = np.flatnonzero(ids[:-step] != ids[step:])
         if step == 1:
             first = first[first % width != width - 1]
         a, b = ids[first], ids[first + step]
-        apart = (a < 0) | (b < 0) | ~(faces[a][:, :, None] == faces[b][:, None, :]).any((1, 2))
+        apart = (a < 0) | (b < 0) | ~np.logical_or.reduce([one[a] == other[b] for one in corners for other in corners])
         mark[first[apart]] = mark[first[apart] + step] = True
     return np.flatnonzero(mark)

@@ -35,20 +35,21 @@ def show_results(mode, rows, picture, titlebar):
             cell.set_static_meshes(meshes)
 
 
-def chosen(mode, heads, labels):
-    """Yields those of heads, (i, mesh), that are to be saved: shows each in a window with its label and asks for a key.
+def chosen(mode, heads, labels, otherwise='all samples are saved; --visualize browser shows them'):
+    """Yields those of heads, (i, mesh, ..), that are to be saved: shows each in a window with its label and asks for a
+    key. otherwise: what is said to happen where there is no window.
 
     s saves, any other key goes on, q or closing the window ends. All are saved where there is no window, and from the
     moment on when nobody is there to ask: the terminal's input has ended.
     """
-    otherwise = 'all samples are saved; --visualize browser shows them'
     cells = open_for(mode, (1, 1), 'Samples', otherwise, keepalive=False)
     if cells is None:
         yield from heads
         return
     cell = cells[0][0]
     answers = Answers(cell)
-    for i, mesh in heads:
+    for head in heads:
+        i, mesh, *_ = head
         cell.set_titlebar(f'{labels[i]}: {KEYS}')
         cell.set_dynamic_meshes([mesh], blocking=True)
         if answers.is_asked:
@@ -57,7 +58,7 @@ def chosen(mode, heads, labels):
         if key == 'q':
             break
         if key in ('s', None):
-            yield i, mesh
+            yield head
     cell.close()
 
 
