@@ -36,7 +36,8 @@ def case(request):
                  for name in ('loss', 'g_outer', 'g_inner', 'd_outer', 'd_inner', 's_outer', 's_inner')}
         other, damping = tf.placeholder(tf.float64, x.shape), tf.placeholder(tf.float64, [None])
         right = tf.placeholder(tf.float64, [None, x.shape[1], 2])
-        times, solved = module.tf_times(equations, other), module.tf_solve(equations, damping, right)
+        times, tf_solve = module.tf_times(equations, other), module.tf_solver(equations, damping)
+        solved = tf.stack([tf_solve(right[:, :, k]) for k in range(2)], 2)
         matrix = module.tf_normal_matrix(equations)
     session = tf.Session(graph=graph)
     random = np.random.RandomState(6)

@@ -82,7 +82,9 @@ class FitSolver:
                                                   self._data, keep_steps=self.watch is not None)
             else:
                 self._build_scipy(initial)
-        self._session = tf.Session(graph=graph)
+        config = tf.ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = True      # costs more than it saves in some fits
+        self._session = tf.Session(graph=graph, config=config)
 
     def _build_scipy(self, initial):
         self._variables = {name: tf.Variable(np.zeros((1, value.shape[1])), name=name, dtype=self.points.dtype)

@@ -111,8 +111,12 @@ def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol
     algebra = equations_of(problem.points)
     equations = algebra.tf_equations(problem, x, posed, data)
     gradient = tf.concat([equations.g_outer, equations.g_inner], 1)
-    lacking = gradient - last_gradient - algebra.tf_times(equations, moved)
-    step, promised = _tf_step(algebra, equations, gradient, damping, lacking, tf.reduce_sum(lacking * moved, 1))
+    tf_solve = algebra.tf_solver(equations, damping)
+    step = tf_solve(-gradient)
+    step = tf.cond(tf.reduce_any(tf.not_equal(moved, 0)), lambda: _tf_curved_step(
+        step, tf_solve, gradient - last_gradient - algebra.tf_times(equations, moved), moved), lambda: step)
+    scales = tf.concat([equations.s_outer, equations.s_inner], 1)
+    promised = tf.reduce_sum(step * (damping[:, None] * scales * step - gradient), 1)
 
     there, tried = tf_tried(x + step, data)
     tried = tf.stack(list(tried.values()), 1)
@@ -137,19 +141,15 @@ def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol
     return _State(*parts, tf.boolean_mask(state.active, tf.equal(status, RUNNING)))
 
 
-def _tf_step(algebra, equations, gradient, damping, lacking, curvature):
-    """The step [A, X], and by how much [A] it should lower the loss.
-
-    The curvature [A] that the normal matrix lacked along the last step makes it larger where it is positive.
+def _tf_curved_step(step, tf_solve, lacking, moved):
+    """The step [A, X] with the curvature along the last step, [A, X], where it is more than that of the normal matrix,
+    to which the change `lacking` [A, X] of the gradient is what it did not foresee.
     """
-    solved = algebra.tf_solve(equations, damping, tf.stack([-gradient, lacking], 2))
-    step, along = solved[:, :, 0], solved[:, :, 1]
+    along, curvature = tf_solve(lacking), tf.reduce_sum(lacking * moved, 1)
     lengths = curvature + tf.reduce_sum(lacking * along, 1)
     share = tf.where((curvature > 0) & tf.math.is_finite(lengths), tf.reduce_sum(lacking * step, 1) / lengths,
                      tf.zeros_like(curvature))
-    step -= tf.where_v2((curvature > 0)[:, None], share[:, None] * along, tf.zeros_like(step))
-    scales = tf.concat([equations.s_outer, equations.s_inner], 1)
-    return step, tf.reduce_sum(step * (damping[:, None] * scales * step - gradient), 1)
+    return step - tf.where_v2((curvature > 0)[:, None], share[:, None] * along, tf.zeros_like(step))
 
 
 def _tf_squares(residuals):

@@ -85,20 +85,24 @@ def _tf_padded(values, like):
     return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, like.shape[-1] - values.shape[-1]]])
 
 
-def tf_solve(equations, damping, right):
-    """The solutions [A, O + B, Q] at a damping [A] for right sides [A, O + B, Q]."""
+def tf_solver(equations, damping):
+    """What solves at a damping [A]: a function of right sides [A, O + B] that adds their solutions to the graph."""
     e, damping = equations, damping[:, None]
-    dtype, there, num_outer = right.dtype, e.h_inner.dtype, e.d_outer.shape[1]
-    right = tf.cast(right, there)
+    dtype, there, num_outer = e.d_outer.dtype, e.h_inner.dtype, e.d_outer.shape[1]
     priors = tf.cast(e.d_inner + damping * e.s_inner, there)
     factor = tf.linalg.cholesky(tf.linalg.set_diag(e.h_inner, tf.linalg.diag_part(e.h_inner) + priors))
-    solved = tf.linalg.cholesky_solve(factor, tf.concat([e.h_mixed, right[:, num_outer:]], 2))
-    solved_outer, solved_right = solved[:, :, :num_outer], solved[:, :, num_outer:]
-    reduced = tf.cast(tf.concat([e.h_outer, right[:, :num_outer]], 2)
-                      - tf.matmul(e.h_mixed, solved, transpose_a=True), dtype)
-    h_outer = reduced[:, :, :num_outer] + tf.linalg.diag(e.d_outer + damping * e.s_outer)
-    outer = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer), reduced[:, :, num_outer:])
-    return tf.concat([outer, tf.cast(solved_right - tf.matmul(solved_outer, tf.cast(outer, there)), dtype)], 1)
+    solved_outer = tf.linalg.cholesky_solve(factor, e.h_mixed)
+    reduced = tf.cast(e.h_outer - tf.matmul(e.h_mixed, solved_outer, transpose_a=True), dtype)
+    factor_outer = tf.linalg.cholesky(reduced + tf.linalg.diag(e.d_outer + damping * e.s_outer))
+
+    def tf_solve(right):
+        r_outer, r_inner = tf.split(tf.cast(right, there)[:, :, None], [num_outer, right.shape[1] - num_outer], axis=1)
+        solved = tf.linalg.cholesky_solve(factor, r_inner)
+        outer = tf.linalg.cholesky_solve(
+            factor_outer, tf.cast(r_outer - tf.matmul(e.h_mixed, solved, transpose_a=True), dtype))
+        inner = tf.cast(solved - tf.matmul(solved_outer, tf.cast(outer, there)), dtype)
+        return tf.concat([outer, inner], 1)[:, :, 0]
+    return tf_solve
 
 
 def tf_times(equations, x):

@@ -85,25 +85,28 @@ def _tf_blocks(terms, layer, j_outer):
     return tf.cast(tf.concat(blocks, 1), layer.matrix_dtype) if blocks else None
 
 
-def tf_solve(equations, damping, right):
-    """The solutions [A, O + B, Q] at a damping [A] for right sides [A, O + B, Q]."""
+def tf_solver(equations, damping):
+    """What solves at a damping [A]: a function of right sides [A, O + B] that adds their solutions to the graph."""
     e, damping = equations, damping[:, None]
-    dtype, there, num_outer = right.dtype, e.layer.matrix_dtype, e.d_outer.shape[1]
-    r_outer, r_inner = right[:, :num_outer], right[:, num_outer:]
+    dtype, there, num_outer = e.j_outer.dtype, e.layer.matrix_dtype, e.d_outer.shape[1]
     counts = [e.num_shape, e.d_inner.shape[1] - e.num_shape]
     inverses = [1 / tf.reduce_max(part, 1) for part in tf.split(e.d_inner + damping * e.s_inner, counts, axis=1)]
     inverse = tf.concat([tf.tile(part[:, None], [1, count]) for part, count in zip(inverses, counts, strict=True)], 1)
     kernel = _tf_kernel(e, inverses, inverse)
     factor = tf.linalg.cholesky(kernel + tf.eye(kernel.shape[1], dtype=there))
-    u = _tf_forward(e, inverse[:, None] * tf.linalg.matrix_transpose(r_inner))
-    solved = tf.cast(tf.linalg.cholesky_solve(factor, tf.concat([tf.cast(e.j_outer, there), u], 2)), dtype)
-    solved_outer, solved_u = solved[:, :, :num_outer], solved[:, :, num_outer:]
-
+    solved_outer = tf.cast(tf.linalg.cholesky_solve(factor, tf.cast(e.j_outer, there)), dtype)
     h_outer = tf.matmul(e.j_outer, solved_outer, transpose_a=True) + tf.linalg.diag(e.d_outer + damping * e.s_outer)
-    outer = tf.linalg.cholesky_solve(tf.linalg.cholesky(h_outer),
-                                     r_outer - tf.matmul(e.j_outer, solved_u, transpose_a=True))
-    back = _tf_backward(e, solved_u + tf.matmul(solved_outer, outer))
-    return tf.concat([outer, inverse[:, :, None] * (r_inner - back)], 1)
+    factor_outer = tf.linalg.cholesky(h_outer)
+
+    def tf_solve(right):
+        r_outer, r_inner = tf.split(right, [num_outer, right.shape[1] - num_outer], axis=1)
+        u = _tf_forward(e, (inverse * r_inner)[:, None])
+        solved = tf.cast(tf.linalg.cholesky_solve(factor, u), dtype)
+        outer = tf.linalg.cholesky_solve(factor_outer,
+                                         r_outer[:, :, None] - tf.matmul(e.j_outer, solved, transpose_a=True))
+        back = _tf_backward(e, solved + tf.matmul(solved_outer, outer))
+        return tf.concat([outer[:, :, 0], inverse * (r_inner - back[:, :, 0])], 1)
+    return tf_solve
 
 
 def tf_times(equations, x):
