@@ -65,7 +65,9 @@ class SMPL:
         return self._tf_posed(trans, beta, theta, name)[0]
 
     def _tf_posed(self, trans, beta, theta, name=''):
-        """The vertices [N, V, 3], and those before skinning [N, 3 P], planar: x0 x1 .. y0 y1 .. z0 z1 .."""
+        """The vertices [N, V, 3], those before skinning [N, 3 P], planar: x0 x1 .. y0 y1 .. z0 z1 .., local rotations
+        [3, 3, J, N] of the joints, and what tf_forward_kinematics returns.
+        """
         with tf.name_scope(name or 'smpl_main'):
             trans, beta, theta = self._tf_checked(trans, beta, theta)
             constants = self._tf_constants(beta.shape[1])
@@ -74,7 +76,7 @@ class SMPL:
             joints = constants['J_template'] + tf.matmul(beta, constants['J_shapedirs'])
             joints = tf.transpose(tf.reshape(joints, [-1, self.num_joints, 3]), [2, 1, 0])
             rotations = tf_joint_rotations(theta, self.num_joints)
-            posed, shifts = tf_forward_kinematics(rotations, joints, self.parents)
+            kinematics = posed, shifts = tf_forward_kinematics(rotations, joints, self.parents)
             self.J_transformed = tf.transpose(posed[:, 3], [2, 1, 0])
 
             # 2. Template, pose correctives and blend shapes in one product
@@ -83,8 +85,9 @@ class SMPL:
 
             # 3. Skinning, and the translation
             shifts = tf.concat([tf.transpose(shifts, [2, 0, 1]), trans[:, :, None]], 2)
-            rotations = tf.transpose(posed[:, :3], [3, 1, 0, 2])
-            return tf_skin(unposed, rotations, shifts, constants['weights'], self.size[0]), unposed
+            world = tf.transpose(posed[:, :3], [3, 1, 0, 2])
+            vertices = tf_skin(unposed, world, shifts, constants['weights'], self.size[0])
+            return vertices, unposed, rotations, *kinematics
 
     @property
     def v_template(self):

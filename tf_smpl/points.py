@@ -69,7 +69,8 @@ class SMPLPoints:
         floats, floats_of_matrix = self.dtype.as_numpy_dtype, self.matrix_dtype.as_numpy_dtype
         self._below = subtrees(self.parents).astype(floats)
         self._constants = GraphConstants(basis=basis.reshape(len(basis), -1).astype(floats),
-                                         by_pose=by_pose.reshape(len(by_pose), -1).astype(floats))
+                                         by_pose=by_pose.reshape(len(by_pose), -1).astype(floats),
+                                         by_beta=by_beta.reshape(len(by_beta), -1).astype(floats))
         by_moved = by_beta[:, self._moved]
         self._matrix_constants = GraphConstants(
             by_moved=by_moved.reshape(len(by_moved), -1).astype(floats_of_matrix),
@@ -154,7 +155,7 @@ class SMPLPoints:
     def _tf_moved(self, moving, dtype):
         """Turns [N, C, T] and what beta does before them [B, T L], in a dtype: in matrix_dtype where anything moves."""
         if dtype == self.dtype:
-            return moving.turns, self._constants()['basis'][1 + self.num_pose:]
+            return moving.turns, self._constants()['by_beta']
         return self._tf_turns(moving), self._matrix_constants()['by_moved']
 
     def _tf_turns(self, moving):

@@ -9,6 +9,7 @@ Letters in shapes: N batch (may be unknown), V vertices, P columns for them (pad
 number. Lengths in metres, angles in radians.
 """
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,6 @@ from .batch_lbs import (
     subtrees,
     tf_cross,
     tf_d_pose_feature,
-    tf_forward_kinematics,
-    tf_joint_rotations,
     tf_left_jacobians,
 )
 from .batch_smpl import SMPL
@@ -30,9 +29,15 @@ AXES = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
 
 
 class PosedVertices(NamedTuple):
-    """points [N, V, 3]: the vertices; unposed [N, 3 P]: those before skinning, planar."""
+    """points [N, V, 3]: the vertices; unposed [N, 3 P]: those before skinning, planar; local and world rotations
+    [N, J, 3, 3] of the joints; centres [N, J, 3]: the posed joints, shifts [N, J, 3]: how far each takes its vertices.
+    """
     points: Any
     unposed: Any
+    local: Any
+    world: Any
+    centres: Any
+    shifts: Any
 
 
 class MovingVertices(NamedTuple):
@@ -56,30 +61,29 @@ class SMPLVertices(SMPL):
         weights = np.zeros((self.num_joints, shapes.shape[1] // 3), floats)
         weights[:, :self.size[0]] = self.weights.T
         self._pairs = _sharing_pairs(shapes, weights)
-        at_rest, tables = _pair_tables(shapes, weights, self._pairs)
+        tables = _Later([1 + len(AXES) * len(self._pairs), self.num_betas ** 2], floats,
+                        lambda: _pair_tables(shapes, weights, self._pairs))
         self._below = subtrees(self.parents).astype(floats)
         self._derivatives = GraphConstants(
-            posedirs=posedirs, transposed_shapes=np.ascontiguousarray(shapes.T), weights=weights, at_rest=at_rest,
-            tables=tables, shared=_shared(shapes, weights), d_joints=self.J_shapedirs.reshape(
+            posedirs=posedirs, transposed_shapes=np.ascontiguousarray(shapes.T), weights=weights, tables=tables,
+            shared=_shared(shapes, weights), d_joints=self.J_shapedirs.reshape(
                 self.num_betas, self.num_joints, 3).transpose(1, 2, 0).astype(floats))
 
     def posed(self, trans, beta, theta):
         """Returns the vertices as PosedVertices."""
-        return PosedVertices(*self._tf_posed(trans, beta, theta))
+        points, unposed, local, posed, shifts = self._tf_posed(trans, beta, theta)
+        local, world = (tf.transpose(x, [3, 2, 0, 1]) for x in (local, posed[:, :3]))
+        centres, shifts = (tf.transpose(x, [2, 1, 0]) for x in (posed[:, 3], shifts))
+        return PosedVertices(points, unposed, local, world, centres, shifts)
 
     def moving(self, trans, beta, theta):
         """Returns MovingVertices of trans [N, 3], beta [N, B] and theta [N, 3 J]."""
-        return self.moving_of(self.posed(trans, beta, theta), beta, theta)
+        return self.moving_of(self.posed(trans, beta, theta), theta)
 
-    def moving_of(self, posed, beta, theta):
-        """Returns as MovingVertices what was posed by beta and theta."""
-        joints = self.J_template.reshape(1, -1) + tf.matmul(beta, self.J_shapedirs)
-        unposed, theta, joints = (tf.cast(x, self.matrix_dtype) for x in (posed.unposed, theta, joints))
-        local = tf_joint_rotations(theta, self.num_joints)                              # [3, 3, J, N]
-        joints = tf.transpose(tf.reshape(joints, [-1, self.num_joints, 3]), [2, 1, 0])
-        posed, shifts = tf_forward_kinematics(local, joints, self.parents)
-        local, world = (tf.transpose(x, [3, 2, 0, 1]) for x in (local, posed[:, :3]))   # [N, J, 3, 3]
-        centres, shifts = (tf.transpose(x, [2, 1, 0]) for x in (posed[:, 3], shifts))   # [N, J, 3]
+    def moving_of(self, posed, theta):
+        """Returns as MovingVertices what was posed by theta [N, 3 J]."""
+        unposed, local, world, centres, shifts, theta = (
+            tf.cast(x, self.matrix_dtype) for x in (*posed[1:], theta))
         jacobians = tf_left_jacobians(tf.reshape(theta, [-1, self.num_joints, 3]))
         weights = self._derivatives()['weights']
         frames = tf.matmul(tf.reshape(tf.transpose(world, [0, 3, 2, 1]), [-1, self.num_joints]), weights)
@@ -112,9 +116,10 @@ class SMPLVertices(SMPL):
         first, second = (tf.gather(moving.world, [pair[k] for pair in self._pairs], axis=1) for k in (0, 1))
         between = tf.matmul(first, second, transpose_a=True) - tf.eye(3, dtype=self.matrix_dtype)
         between += tf.linalg.matrix_transpose(between)
-        shares = tf.stack([between[:, :, a, b] for a, b in AXES], 2)                    # [N, pairs, 6]
-        gram = tf.matmul(tf.reshape(shares, [-1, len(AXES) * len(self._pairs)]), constants['tables'])
-        gram = constants['at_rest'] + tf.reshape(gram, [-1, size, size])
+        shares = tf.reshape(between, [-1, len(self._pairs), 9])
+        shares = tf.reshape(tf.gather(shares, [3 * a + b for a, b in AXES], axis=2), [-1, len(AXES) * len(self._pairs)])
+        shares = tf.concat([tf.ones_like(moving.world[:, 0, 0, :1]), shares], 1)
+        gram = tf.reshape(tf.matmul(shares, constants['tables']), [-1, size, size])
 
         # sum_v (R_v S_v + D_v / 2)^T D_v with D_v = sum_j w_vj E_j, and its transpose
         moved = tf.einsum('nick,ijkb->njcb', moving.world, constants['shared'])
@@ -123,24 +128,27 @@ class SMPLVertices(SMPL):
         moved, d_joints = (tf.reshape(x, [-1, 3 * self.num_joints, size]) for x in (moved, moving.d_joints))
         return gram + tf.matmul(tf.concat([moved, d_joints], 1), tf.concat([d_joints, moved], 1), transpose_a=True)
 
+    @tf.autograph.experimental.do_not_convert
     def _tf_gram_of_one(self, moving):
         frames, d_joints, weights = moving                                              # [3, 3, P], [J, 3, B], [P]
         constants = self._derivatives()
         shapes = tf.reshape(constants['transposed_shapes'], [3, -1, self.num_betas])
         taken = tf.einsum('jp,jcb->cpb', constants['weights'], d_joints)
-        rows = [tf.add_n([frames[k, c, :, None] * shapes[k] for k in range(3)]) + taken[c] for c in range(3)]
-        rows = tf.reshape(tf.stack(rows) * tf.sqrt(weights)[:, None], [-1, self.num_betas])
+        rows = tf.add_n([frame[..., None] * shape for frame, shape in zip(tf.unstack(frames), tf.unstack(shapes),
+                                                                         strict=True)])
+        rows = tf.reshape((rows + taken) * tf.sqrt(weights)[:, None], [-1, self.num_betas])
         return tf.matmul(rows, rows, transpose_a=True)
 
     def _tf_d_joints(self, world):
         """How far each joint takes its vertices along with the coefficients [N, J, 3, B]: derivatives of the
         translations of the transformations relative to the rest pose.
         """
-        own = self._derivatives()['d_joints']
-        moved = [own[0] + tf.zeros_like(world[:, 0, :, :1])]
+        d_joints = self._derivatives()['d_joints']
+        of_world, own = tf.unstack(world, axis=1), tf.unstack(d_joints)
+        moved = [own[0] + tf.zeros_like(of_world[0][:, :, :1])]
         for joint, parent in enumerate(self.parents[1:], 1):
-            moved.append(moved[parent] + tf.matmul(world[:, parent], own[joint] - own[parent]))
-        return tf.stack(moved, 1) - tf.matmul(world, own)
+            moved.append(moved[parent] + tf.matmul(of_world[parent], own[joint] - own[parent]))
+        return tf.stack(moved, 1) - tf.matmul(world, d_joints)
 
     def _tf_d_turned(self, world, centres, shifts, jacobians, unposed):
         """What turning about the joints does to skinned vertices [N, 3 J, 3, P]: the cross products of the axes with
@@ -176,21 +184,32 @@ def _sharing_pairs(shapes, weights):
 
 
 def _pair_tables(shapes, weights, pairs):
-    """Of blend shapes [B, 3 P] and weights [J, P]: the normal matrix at rest [B, B], and for each pair of joints i < j
-    and each pair of axes a <= b sum_v w_i w_j S_a^T S_b, made symmetric by its transpose where a < b:
-    flat [6 pairs, B^2].
+    """Of blend shapes [B, 3 P] and weights [J, P], flat [1 + 6 pairs, B^2]: the normal matrix at rest, for each pair
+    of joints i < j and each pair of axes a <= b sum_v w_i w_j S_a^T S_b, made symmetric by its transpose where a < b.
     """
     axes = shapes.reshape(len(shapes), 3, -1)
-    tables = np.empty((len(pairs), len(AXES), len(shapes), len(shapes)), shapes.dtype)
-    for (i, j), table in zip(pairs, tables, strict=True):
+    tables = np.empty((1 + len(pairs) * len(AXES), len(shapes), len(shapes)), shapes.dtype)
+    at_rest = shapes * np.tile(weights.sum(0), 3)
+    tables[0] = at_rest @ at_rest.T
+    for (i, j), of_pair in zip(pairs, np.split(tables[1:], len(pairs)) if pairs else [], strict=True):
         common = np.flatnonzero(weights[i] * weights[j])
         roots = np.sqrt(weights[i] * weights[j])[common]
         parts = [np.ascontiguousarray(axes[:, axis][:, common] * roots) for axis in range(3)]
-        for (a, b), entry in zip(AXES, table, strict=True):
+        for (a, b), entry in zip(AXES, of_pair, strict=True):
             product = parts[a] @ parts[b].T
             entry[...] = product if a == b else product + product.T
-    at_rest = shapes * np.tile(weights.sum(0), 3)
-    return at_rest @ at_rest.T, tables.reshape(len(pairs) * len(AXES), -1)
+    return tables.reshape(len(tables), -1)
+
+
+class _Later:
+    """An array that a thread makes while a graph is built."""
+
+    def __init__(self, shape, dtype, make):
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self._made = ThreadPoolExecutor(1).submit(make)
+
+    def __array__(self, dtype=None, copy=None):
+        return self._made.result()
 
 
 def _shared(shapes, weights):

@@ -29,7 +29,7 @@ class MeshEquations(NamedTuple):
 def tf_equations(problem, x, posed, data):
     """The MeshEquations at x [A, O + B], where the vertices are `posed`."""
     values, layer = problem.unpacked(x), problem.points
-    moving = layer.moving_of(posed, problem.head(values).beta, problem.head(values).theta)
+    moving = layer.moving_of(posed, problem.head(values).theta)
     points, values = tf.identity(posed.points), {name: tf.identity(value) for name, value in values.items()}
     loss, (d_points, *gradient), terms = problem.tf_derivatives(points, values, data)
 
@@ -65,8 +65,12 @@ def _tf_row_parts(problem, d_outer, blocks, columns):
     rows = problem.tf_outer_columns(rows, columns, axis=1)                      # [A, O, R, P]
     back = rows * blocks[:, None, :, 0] if element_wise else tf.reduce_sum(rows[:, :, :, None] * blocks[:, None], 2)
     flat = tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]])
-    h_outer = tf.map_fn(lambda one: tf.matmul(one, one, transpose_b=True), flat)        # quicker than one for the batch
-    return h_outer, back, square
+    return tf.map_fn(_tf_gram_of_rows, flat), back, square                      # quicker than one product of all
+
+
+@tf.autograph.experimental.do_not_convert
+def _tf_gram_of_rows(rows):
+    return tf.matmul(rows, rows, transpose_b=True)
 
 
 def _tf_dense_parts(problem, moving, d_outer, g, columns):

@@ -35,12 +35,14 @@ def tf_term_derivatives(terms, points, variables):
     Raises ValueError, which names it, for a term or a variable on which nothing depends.
     """
     kinds = {name: kind_of_term(name, term, points, variables) for name, term in terms.items()}
-    made = TermDerivatives({}, [], [])
+    priors = {direct[0]: name for name, (kind, direct) in kinds.items() if kind == 'prior'}
+    diagonals = tf.gradients([terms[name] for name in priors.values()], [variables[name] for name in priors])
+    made = TermDerivatives(dict(zip(priors, map(tf.square, diagonals), strict=True)), [], [])
     for name, (kind, direct) in kinds.items():
         term = terms[name]
         if kind == 'prior':
-            diagonal = tf.square(tf_diagonal(term, variables[direct[0]]))
-            made.priors[direct[0]] = made.priors.get(direct[0], 0) + diagonal
+            if priors[direct[0]] != name:                               # another of the same variable
+                made.priors[direct[0]] += tf.square(tf_diagonal(term, variables[direct[0]]))
         elif kind == 'dense':
             g, *columns = tf_dense(term, [points, *(variables[variable] for variable in direct)])
             made.dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True))))
@@ -94,6 +96,7 @@ def tf_dense(term, sources):
     """The Jacobians [N, R, ...] of a term of R numbers by each of some tensors, a backward pass for each number."""
     term = tf.reshape(term, [-1, math.prod(term.shape[1:])])
 
+    @tf.autograph.experimental.do_not_convert
     def tf_pass(number):
         one = tf.one_hot(number, term.shape[1], dtype=term.dtype) + tf.zeros_like(term)
         return tf.gradients(term, sources, one, unconnected_gradients=tf.UnconnectedGradients.ZERO)
