@@ -1,6 +1,5 @@
 """Pictures of the 3D fits: the fitted mesh with the points, or with its distance from the target; front and side."""
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from utils.image_landmarks import BETWEEN_BGR, FITTED_BGR, TARGET_BGR
 from utils.rasterizer import rasterize
@@ -62,7 +61,8 @@ def distance_picture(vertices, faces, target_vertices, rot=(0, 0, 0)):
 
 def _upright(points, rot):
     """Points [..., 3] with the head's rotation undone, about the origin."""
-    return np.asarray(points) @ Rotation.from_rotvec(rot).as_matrix()
+    import cv2
+    return np.asarray(points) @ cv2.Rodrigues(np.asarray(rot, np.float64))[0]
 
 
 def _views(points, rot, centre, extent):

@@ -7,7 +7,6 @@ import tensorflow.compat.v1 as tf
 
 from utils.alignment import wrap
 from utils.least_squares import STATUS, Problem, equations_of, tf_least_squares
-from utils.scipy_optimizer import ScipyOptimizerInterface
 from utils.sequence_fit import RELATIVE_UNIT, UNITS, Normal, fit_sequence
 
 AT_ONCE = 2                     # chunks: while one waits for a small operation the other keeps the cores busy
@@ -87,6 +86,8 @@ class FitSolver:
         self._session = tf.Session(graph=graph, config=config)
 
     def _build_scipy(self, initial):
+        from utils.scipy_optimizer import ScipyOptimizerInterface  # its import takes longer than a fit
+
         self._variables = {name: tf.Variable(np.zeros((1, value.shape[1])), name=name, dtype=self.points.dtype)
                            for name, value in initial.items()}
         self._assign = [variable.assign(self._initial[name]) for name, variable in self._variables.items()]

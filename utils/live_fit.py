@@ -8,7 +8,6 @@ import os
 import time
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from utils.flame_params import FlameParams, load_params
 from utils.viewer import has_display, open_picture
@@ -136,6 +135,7 @@ def terms_text(title, terms):
 
 def _put_back(mesh, rot, trans):
     """A mesh before it was turned and moved."""
+    import cv2
     mesh = copy.copy(mesh)
-    mesh.v = (mesh.v - trans) @ Rotation.from_rotvec(rot).as_matrix()
+    mesh.v = (mesh.v - trans) @ cv2.Rodrigues(np.asarray(rot, np.float64))[0]
     return mesh
