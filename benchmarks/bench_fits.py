@@ -45,7 +45,7 @@ from tf_smpl.points import SMPLPoints  # noqa: E402
 from tf_smpl.vertices import SMPLVertices  # noqa: E402
 from utils.camera import initial_camera, project  # noqa: E402
 from utils.files import read_image  # noqa: E402
-from utils.fit_cli import with_vertices  # noqa: E402
+from utils.fit_cli import matrix_dtype, with_vertices  # noqa: E402
 from utils.fit_solver import FitSolver  # noqa: E402
 from utils.flame_params import evaluate, flame_sizes, zero_params  # noqa: E402
 from utils.landmarks import get_model_lmks, load_embedding  # noqa: E402
@@ -92,7 +92,8 @@ class Fit:
         return np.asarray(self.files.targets[self.name], np.float64)
 
     def solver(self, weights=None):
-        weights, dtype = weights or self.script.WEIGHTS, tf.as_dtype(self.files.matrix_dtype)
+        dtype = tf.as_dtype(matrix_dtype(weights, self.script.WEIGHTS) if weights else self.files.matrix_dtype)
+        weights = weights or self.script.WEIGHTS
         if self.name == 'mesh':
             return FitSolver(self.script.tf_residuals, weights, SMPLVertices(self.model, matrix_dtype=dtype), chunk=8)
         points = SMPLPoints(self.model, self.model['f'][self.embedding[0]], self.embedding[1],
@@ -270,6 +271,16 @@ def measure_starts(name, files, _, count=200):
     return lines
 
 
+def product_seconds(num_rows=64, num_columns=436, num_vertices=5023):
+    """What the layer's product takes for 64 heads, in float32: by it machines and hours can be compared."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        left, right = (tf.Variable(np.ones(shape, np.float32))
+                       for shape in ((num_rows, num_columns), (num_columns, 3 * num_vertices)))
+        run = session.make_callable(tf.matmul(left, right).op)
+        session.run(tf.global_variables_initializer())
+        return np.median([seconds_of(run)[0] for _ in range(30)])
+
+
 def in_fresh_process(function, *arguments):
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
         return pool.submit(function, *arguments).result()
@@ -294,7 +305,7 @@ def main(args):
     os.environ['TF_ENABLE_ONEDNN_OPTS'] = str(int(args.onednn))             # of the processes that measure
     files = find_files(args)
     print(f'TF_ENABLE_ONEDNN_OPTS={int(args.onednn)}, {os.cpu_count()} cores, Jacobians {args.matrix_dtype}, '
-          f'{files.model}', flush=True)
+          f'{files.model}; the product of 64 heads takes {1e3 * in_fresh_process(product_seconds):.1f} ms', flush=True)
     measure = {'one': measure_one, 'batches': measure_batches, 'memory': measure_memory, 'scripts': measure_script,
                'starts': measure_starts}
     for part in args.parts:
@@ -315,6 +326,6 @@ if __name__ == '__main__':
     parser.add_argument('--fits', nargs='+', choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument('--rounds', type=int, default=15, help='number of further fits, and of starts of each script')
     parser.add_argument('--matrix_dtype', choices=('float32', 'float64'), default='float32',
-                        help='of Jacobians, in all parts but scripts (default: %(default)s, as the scripts have it)')
+                        help='of Jacobians in one, batches and memory (default: %(default)s, as the scripts have it)')
     parser.add_argument('--onednn', action='store_true', help='with oneDNN\'s kernels, which the scripts turn off')
     main(parser.parse_args())
