@@ -123,7 +123,7 @@ def test_obj_of_others_is_read(tmp_path):
     ('nan.obj', b'v 0 0 nan\n', 'not finite'),
     ('nan_vt.obj', b'v 0 0 0\nvt 0 nan\nf 1/1 1/1 1/1\n', 'not finite'),
     ('range.obj', b'v 0 0 0\nv 1 0 0\nf 1 2 3\n', 'f names v 0 to 2, but there are 2'),
-    ('zero.obj', b'v 0 0 0\nv 1 0 0\nf 0 1 2\n', 'f names v'),
+    ('zero.obj', b'v 0 0 0\nv 1 0 0\nf 0 1 2\n', 'line 3 is not OBJ'),
     ('back.obj', b'v 0 0 0\nv 1 0 0\nf -1 -2 -3\n', 'f names v -1 to 1'),
     ('texture.obj', b'v 0 0 0\nvt 0 0\nf 1/1 1/2 1/1\n', 'ft names vt 0 to 1, but there are 1'),
 ])
