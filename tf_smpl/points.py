@@ -24,7 +24,7 @@ from .batch_lbs import (
 from .batch_smpl import NUM_IDENTITY, joint_shapedirs
 from .graph_constants import GraphConstants
 
-NEGLIGIBLE = 1e-6               # motion of the points by a joint, as a part of the largest
+ROUNDING = 8                    # units of the last place: motion by a joint that is no more beside the largest is none
 
 
 class Posed(NamedTuple):
@@ -65,7 +65,8 @@ class SMPLPoints:
         by_pose = basis[1:1 + self.num_pose].transpose(1, 2, 0)                 # [3 J + 3, L, F]
         by_beta = basis[1 + self.num_pose:]                                     # [B, 3 J + 3, L]
         largest = np.abs(by_beta).max(axis=(0, 2), initial=0)
-        self._moved = np.flatnonzero(largest > NEGLIGIBLE * largest.max())      # T of the 3 J + 3 turns
+        self._moved = np.flatnonzero(                                           # T of the 3 J + 3 turns
+            largest > ROUNDING * np.finfo(self.matrix_dtype.as_numpy_dtype).eps * largest.max())
         floats, floats_of_matrix = self.dtype.as_numpy_dtype, self.matrix_dtype.as_numpy_dtype
         self._below = subtrees(self.parents).astype(floats)
         self._constants = GraphConstants(basis=basis.reshape(len(basis), -1).astype(floats),
