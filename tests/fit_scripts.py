@@ -41,6 +41,24 @@ def kill_after(script, count, folder, *flags):
     assert process.returncode == -signal.SIGKILL, 'it had ended before'
 
 
+def fitted(script, folder, name, model_fname):
+    """The result of a script that a process of its own ran on what the model brings, what it printed, and the model."""
+    printed = run_script(script, '--model_fname', model_fname, '--out_path', folder)
+    found = result(folder, name, model_fname)
+    found.folder, found.printed, found.model = folder, printed, load_model(model_fname)
+    return found
+
+
+def run_into(out, run_here, script, *always):
+    """A function that runs a script here with flags, into a folder, which is its attribute `out`."""
+    def run(*flags, code=0):
+        done = run_here(script, *always, '--out_path', out, '--visualize', 'False', *flags)
+        assert done.returncode == code, done.stderr
+        return done
+    run.out = out
+    return run
+
+
 def result(folder, name, model_fname):
     """The parameters of a result, all else that is kept with them, and its vertices [V, 3]."""
     params, extras = load_params(folder / f'{name}_params.npz')

@@ -12,10 +12,11 @@ from tests.fit_scripts import (
     check_identity,
     check_printed,
     check_terms,
+    fitted,
     kill_after,
     priors,
     result,
-    run_script,
+    run_into,
     summary,
 )
 from tf_smpl.load_model import load_model
@@ -43,10 +44,8 @@ def lmks_of(found, model, embedding, height):
 @pytest.fixture(scope='module')
 def fit(tmp_path_factory):
     """The fit of the embedded head to its photo, in a process of its own, into a folder that was not there."""
-    folder = tmp_path_factory.mktemp('new folder') / 'results'
-    printed = run_script(NAME, '--model_fname', MODEL, '--out_path', folder)
-    found = result(folder, 'synthetic_photo', MODEL)
-    found.folder, found.printed, found.model, found.height = folder, printed, load_model(MODEL), len(read_image(PHOTO))
+    found = fitted(NAME, tmp_path_factory.mktemp('new folder') / 'results', 'synthetic_photo', MODEL)
+    found.height = len(read_image(PHOTO))
     found.lmks = lmks_of(found, found.model, load_embedding(EMBEDDING), found.height)
     return found
 
@@ -54,13 +53,7 @@ def fit(tmp_path_factory):
 @pytest.fixture
 def run(run_here, tmp_path):
     """Runs the script here with flags, into tmp_path/out."""
-    def run(*flags, code=0):
-        done = run_here(NAME, '--model_fname', MODEL, '--out_path', tmp_path / 'out', '--visualize', 'False',
-                        '--texture', 'False', *flags)
-        assert done.returncode == code, done.stderr
-        return done
-    run.out = tmp_path / 'out'
-    return run
+    return run_into(tmp_path / 'out', run_here, NAME, '--model_fname', MODEL, '--texture', 'False')
 
 
 def save_photo(folder, name, lmks, picture=None):

@@ -11,14 +11,14 @@ from tests.fit_scripts import (
     check_printed,
     check_sampled_again,
     check_terms,
+    fitted,
     kill_after,
     placed,
     priors,
     result,
-    run_script,
+    run_into,
     summary,
 )
-from tf_smpl.load_model import load_model
 from utils.files import read_image
 from utils.landmarks import get_model_lmks, load_embedding
 from utils.mesh import Mesh
@@ -32,10 +32,7 @@ TARGET = np.load(synthetic_path('landmarks_3d'))
 @pytest.fixture(scope='module')
 def fit(tmp_path_factory):
     """The fit of the embedded head to its landmarks, in a process of its own, into a folder that was not there."""
-    folder = tmp_path_factory.mktemp('new folder') / 'results'
-    printed = run_script(NAME, '--model_fname', MODEL, '--out_path', folder)
-    found = result(folder, 'synthetic_landmark_3d', MODEL)
-    found.folder, found.printed, found.model = folder, printed, load_model(MODEL)
+    found = fitted(NAME, tmp_path_factory.mktemp('new folder') / 'results', 'synthetic_landmark_3d', MODEL)
     found.lmks = get_model_lmks(found.vertices, found.model['f'], *load_embedding(EMBEDDING))
     return found
 
@@ -43,12 +40,7 @@ def fit(tmp_path_factory):
 @pytest.fixture
 def run(run_here, tmp_path):
     """Runs the script here with flags, into tmp_path/out."""
-    def run(*flags, code=0):
-        done = run_here(NAME, '--model_fname', MODEL, '--out_path', tmp_path / 'out', '--visualize', 'False', *flags)
-        assert done.returncode == code, done.stderr
-        return done
-    run.out = tmp_path / 'out'
-    return run
+    return run_into(tmp_path / 'out', run_here, NAME, '--model_fname', MODEL)
 
 
 def save(path, points):

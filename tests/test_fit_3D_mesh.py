@@ -11,14 +11,14 @@ from tests.fit_scripts import (
     check_printed,
     check_sampled_again,
     check_terms,
+    fitted,
     kill_after,
     placed,
     priors,
     result,
-    run_script,
+    run_into,
     summary,
 )
-from tf_smpl.load_model import load_model
 from utils.files import read_image
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
@@ -31,22 +31,13 @@ TARGET = Mesh(filename=synthetic_path('registered_mesh')).v
 @pytest.fixture(scope='module')
 def fit(tmp_path_factory):
     """The fit of the embedded head to its registered mesh, in a process of its own, into a new folder."""
-    folder = tmp_path_factory.mktemp('new folder') / 'results'
-    printed = run_script(NAME, '--model_fname', MODEL, '--out_path', folder)
-    found = result(folder, 'mesh_fitting', MODEL)
-    found.folder, found.printed, found.model = folder, printed, load_model(MODEL)
-    return found
+    return fitted(NAME, tmp_path_factory.mktemp('new folder') / 'results', 'mesh_fitting', MODEL)
 
 
 @pytest.fixture
 def run(run_here, tmp_path):
     """Runs the script here with flags, into tmp_path/out."""
-    def run(*flags, code=0):
-        done = run_here(NAME, '--model_fname', MODEL, '--out_path', tmp_path / 'out', '--visualize', 'False', *flags)
-        assert done.returncode == code, done.stderr
-        return done
-    run.out = tmp_path / 'out'
-    return run
+    return run_into(tmp_path / 'out', run_here, NAME, '--model_fname', MODEL)
 
 
 def test_it_writes_the_mesh_the_parameters_and_a_picture(fit):

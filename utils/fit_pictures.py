@@ -22,7 +22,8 @@ def landmarks_picture(vertices, faces, target_points, fitted_points, rot=(0, 0, 
     """
     there = np.isfinite(target_points).all(axis=1)
     target_points, fitted_points = np.asarray(target_points)[there], np.asarray(fitted_points)[there]
-    low, high = _upright(fitted_points, rot).min(axis=0), _upright(fitted_points, rot).max(axis=0)
+    standing = upright(fitted_points, rot)
+    low, high = standing.min(axis=0), standing.max(axis=0)
     extent = LMKS_EXTENT * (high - low).max()
     centre = (low + high) / 2 + extent * LMKS_SHIFT
     pictures = []
@@ -47,8 +48,8 @@ def distance_picture(vertices, faces, target_vertices, rot=(0, 0, 0)):
     there = np.isfinite(distances)
     top = _round_up(np.quantile(distances[there], 0.99))
     colours = np.where(there[:, None], _heat(np.where(there, distances, 0) / top), MISSING_BGR)
-    upright = _upright(vertices, rot)
-    low, high = upright.min(axis=0), upright.max(axis=0)
+    standing = upright(vertices, rot)
+    low, high = standing.min(axis=0), standing.max(axis=0)
     extent = 1.06 * max(high[1] - low[1], (high - low).max() * HEIGHT / WIDTH)
     pictures = []
     for points in _views(vertices, rot, (low + high) / 2, extent):
@@ -59,7 +60,7 @@ def distance_picture(vertices, faces, target_vertices, rot=(0, 0, 0)):
     return _with_text(picture, [(_in_words(distances[there]) + missing, 0, None)])
 
 
-def _upright(points, rot):
+def upright(points, rot):
     """Points [..., 3] with the head's rotation undone, about the origin."""
     import cv2
     return np.asarray(points) @ cv2.Rodrigues(np.asarray(rot, np.float64))[0]
@@ -67,7 +68,7 @@ def _upright(points, rot):
 
 def _views(points, rot, centre, extent):
     """Points [N, 3] on the screens of the view from the front and from the left, which are `extent` metres high."""
-    x, y, z = ((_upright(points, rot) - centre) * HEIGHT / extent).T
+    x, y, z = ((upright(points, rot) - centre) * HEIGHT / extent).T
     middle = [WIDTH / 2, HEIGHT / 2, 0]
     return np.stack([x, -y, z], axis=1) + middle, np.stack([-z, -y, x], axis=1) + middle
 

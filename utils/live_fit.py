@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from utils.fit_pictures import upright
 from utils.flame_params import FlameParams, load_params
 from utils.viewer import has_display, open_picture
 
@@ -135,7 +136,6 @@ def terms_text(title, terms):
 
 def _put_back(mesh, rot, trans):
     """A mesh before it was turned and moved."""
-    import cv2
     mesh = copy.copy(mesh)
-    mesh.v = (mesh.v - trans) @ cv2.Rodrigues(np.asarray(rot, np.float64))[0]
+    mesh.v = upright(mesh.v - trans, rot)
     return mesh
