@@ -61,6 +61,7 @@ TERMS = {
 }
 
 SEVERAL = ('distance', 'x and y', 'lips apart', 'with shape', 'prior', 'off the mean', 'of one number', 'symmetric')
+ONES = dict.fromkeys([*TERMS, 'lips'], 1.0)
 
 
 class Terms:
@@ -108,10 +109,10 @@ class Terms:
 def terms():
     made = Terms()
     with made.graph.as_default():
-        made.normal = {name: made.jacobian(tf_term_derivatives({name: term}, made.points, made.values))
+        made.normal = {name: made.jacobian(tf_term_derivatives({name: term}, ONES, made.points, made.values))
                        for name, term in made.terms.items()}
         several = {name: made.terms[name] for name in SEVERAL}
-        made.at_once = made.jacobian(tf_term_derivatives(several, made.points, made.values))
+        made.at_once = made.jacobian(tf_term_derivatives(several, ONES, made.points, made.values))
     return made
 
 
@@ -163,4 +164,4 @@ def test_the_scripts_own_terms_are_of_the_cheap_kinds(script, first, extra):
 
 def test_a_term_on_which_nothing_depends_is_named(terms):
     with terms.graph.as_default(), pytest.raises(ValueError, match="'lips' depends neither on the points nor on trans"):
-        tf_term_derivatives({'lips': tf.ones([2, 3], tf.float64)}, terms.points, terms.values)
+        tf_term_derivatives({'lips': tf.ones([2, 3], tf.float64)}, ONES, terms.points, terms.values)

@@ -141,10 +141,10 @@ class _SequenceGraph:
         self._shape, self._rest = np.arange(start, end), np.r_[:start, end:self._x.shape[1]]
         gradient, matrix = tf.concat([equations.g_outer, equations.g_inner], 1), algebra.tf_normal_matrix(equations)
         frames, mixed = tf.gather(matrix, self._rest, axis=1), tf.gather(matrix, self._shape, axis=1)
-        self._normal = Normal(equations.loss, tf.gather(gradient, self._rest, axis=1),
+        self._terms = self.problem.tf_terms(self._x, posed.points, self._data)
+        self._normal = Normal(tf.add_n(list(self._terms.values())), tf.gather(gradient, self._rest, axis=1),
                               tf.reduce_sum(gradient[:, start:end], 0), tf.gather(frames, self._rest, axis=2),
                               frames[:, :, start:end], tf.reduce_sum(mixed[:, :, start:end], 0))
-        self._terms = self.problem.tf_terms(self._x, posed.points, self._data)
 
     def cut(self, values):
         """{name: [N, W]} -> frames [N, Y], shapes [N, S]."""

@@ -11,10 +11,9 @@ import tensorflow.compat.v1 as tf
 
 
 class MeshEquations(NamedTuple):
-    """loss [A]; half gradients g_outer [A, O], g_inner [A, B]; the normal matrix without priors: h_outer [A, O, O],
+    """Half gradients g_outer [A, O], g_inner [A, B]; the normal matrix without priors: h_outer [A, O, O],
     h_mixed [A, B, O], h_inner [A, B, B]; d_* [A, O], [A, B]: the priors; s_* the scales.
     """
-    loss: Any
     g_outer: Any
     g_inner: Any
     h_outer: Any
@@ -31,7 +30,7 @@ def tf_equations(problem, x, posed, data):
     values, layer = problem.unpacked(x), problem.points
     moving = layer.moving_of(posed, problem.head(values).theta)
     points, values = tf.identity(posed.points), {name: tf.identity(value) for name, value in values.items()}
-    loss, (d_points, *gradient), terms = problem.tf_derivatives(points, values, data)
+    terms, d_points, gradient = problem.tf_derivatives(points, values, data)
 
     unit = tf.reshape(tf.eye(3, dtype=layer.matrix_dtype), [1, 3, 3, 1]) + tf.zeros_like(moving.d_theta[:, :3])
     d_outer = tf.concat([unit, moving.d_theta], 1)                              # [A, 18, 3, P]
@@ -39,7 +38,7 @@ def tf_equations(problem, x, posed, data):
     rows = [_tf_row_parts(problem, d_outer, blocks, columns) for blocks, columns in terms.rows]
     vectors = [d_points[:, None]] + [tf.add_n([back for _, back, _ in rows])] * bool(rows)
     products = layer.beta_products(moving, tf.concat(vectors, 1))               # [A, 1 + O, B]
-    gradient = tf.concat(gradient, 1) + tf.cast(tf.concat([
+    gradient = gradient + tf.cast(tf.concat([
         problem.tf_outer_columns(tf.einsum('aocp,acp->ao', d_outer, d_points), {}), products[:, 0]], 1), x.dtype)
 
     parts = [_tf_dense_parts(problem, moving, d_outer, g, columns) for g, columns in terms.dense]
@@ -48,7 +47,7 @@ def tf_equations(problem, x, posed, data):
                       layer.tf_gram(moving, tf.add_n([square for _, _, square in rows]))))
     h_outer, h_mixed, h_inner = (tf.add_n(list(matrices)) for matrices in zip(*parts, strict=True))
     d, s = problem.tf_scales(terms.priors, tf.cast(tf.linalg.diag_part(h_outer), x.dtype))
-    return MeshEquations(loss, *problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s))
+    return MeshEquations(*problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s))
 
 
 def _tf_row_parts(problem, d_outer, blocks, columns):

@@ -20,38 +20,49 @@ PASSES_UNROLLED = 8
 
 
 class TermDerivatives(NamedTuple):
-    """priors: {variable: its diagonal [N, W] of the normal matrix}. rows: for each term that is made row by row, blocks
+    """Of terms times the roots of their weights.
+
+    priors: {variable: its diagonal [N, W] of the normal matrix}. rows: for each term that is made row by row, blocks
     [N, R, L, C], or [N, C, L, 1] where it is made element by element, and {outer variable: columns [N, R, L, W]}.
-    dense: for each other term g [N, R, C, L], its Jacobian by the points, and {variable: columns [N, R, W]}.
+    dense: for each other term g [N, R, C, L], its Jacobian by the points, and {variable: columns [N, R, W]}. Half the
+    loss's gradients: d_points [N, L, C] by the points, None where no term has them, and d_variables {variable: [N, W]}
+    by those that terms have directly.
     """
     priors: Any
     rows: Any
     dense: Any
+    d_points: Any
+    d_variables: Any
 
 
-def tf_term_derivatives(terms, points, variables):
-    """The TermDerivatives of {name: term} by points [N, L, C] and {name: variable [N, W]}.
+def tf_term_derivatives(terms, weights, points, variables):
+    """The TermDerivatives of {name: term} with {name: weight} by points [N, L, C] and {name: variable [N, W]}.
 
-    Raises ValueError, which names it, for a term or a variable on which nothing depends.
+    Raises ValueError, which names it, for a term on which nothing depends.
     """
-    kinds = {name: kind_of_term(name, term, points, variables) for name, term in terms.items()}
-    priors = {direct[0]: name for name, (kind, direct) in kinds.items() if kind == 'prior'}
-    diagonals = tf.gradients([terms[name] for name in priors.values()], [variables[name] for name in priors])
-    made = TermDerivatives(dict(zip(priors, map(tf.square, diagonals), strict=True)), [], [])
-    for name, (kind, direct) in kinds.items():
-        term = terms[name]
+    priors, rows, dense, d_points, d_variables = ([] for _ in range(5))
+    for name, term in terms.items():
+        kind, direct = kind_of_term(name, term, points, variables)
+        sources, root = [variables[variable] for variable in direct], weights[name] ** 0.5
+        residuals = root * term
         if kind == 'prior':
-            if priors[direct[0]] != name:                               # another of the same variable
-                made.priors[direct[0]] += tf.square(tf_diagonal(term, variables[direct[0]]))
+            diagonal = root * tf_diagonal(term, *sources)
+            priors.append((direct[0], tf.square(diagonal)))
+            d_variables.append((direct[0], diagonal * residuals))
         elif kind == 'dense':
-            g, *columns = tf_dense(term, [points, *(variables[variable] for variable in direct)])
-            made.dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True))))
+            residuals = tf.reshape(residuals, [-1, math.prod(term.shape[1:])])
+            g, *columns = (root * part for part in tf_dense(term, [points, *sources]))
+            dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True))))
+            d_points.append(tf.einsum('nr,nrlc->nlc', residuals, g))
+            d_variables += [(variable, tf.einsum('nr,nrw->nw', residuals, column))
+                            for variable, column in zip(direct, columns, strict=True)]
         else:
-            blocks = (tf_row_blocks(term, points) if kind == 'rows'
-                      else tf.transpose(tf_diagonal(term, points), [0, 2, 1])[..., None])
-            made.rows.append((blocks, {variable: tf.transpose(tf_columns(term, variables[variable]), [0, 2, 1, 3])
-                                       for variable in direct}))
-    return made
+            blocks, pulled, *columns = tf_by_rows(kind, term, residuals, root, points, sources)
+            rows.append((blocks, dict(zip(direct, columns, strict=True))))
+            d_points.append(pulled)
+            d_variables += [(variable, tf.einsum('nlr,nrlw->nw', residuals, column))
+                            for variable, column in zip(direct, columns, strict=True)]
+    return TermDerivatives(_summed(priors), rows, dense, tf.add_n(d_points) if d_points else None, _summed(d_variables))
 
 
 def kind_of_term(name, term, points, variables):
@@ -78,15 +89,29 @@ def tf_diagonal(term, source):
     return tf.gradients(term, source, unconnected_gradients=tf.UnconnectedGradients.ZERO)[0]
 
 
-def tf_row_blocks(term, points):
-    """The blocks [N, R, L, C] of the Jacobian of a term [N, L, R] by the points [N, L, C]."""
-    return tf.stack([tf.gradients(term[:, :, row], points)[0] for row in range(term.shape[2])], axis=1)
+def tf_by_rows(kind, term, residuals, root, points, sources):
+    """Of a term of kind 'points' or 'rows', times a root: the blocks of TermDerivatives, the half gradient [N, L, C] of
+    its squares by the points, and its columns [N, R, L, W] of each source.
+    """
+    cotangent = tf.ones_like(term)
+    if kind == 'points':
+        diagonal, *backward = tf.gradients(term, [points, *sources], cotangent,
+                                           unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        diagonal = root * diagonal
+        blocks, pulled = tf.expand_dims(tf.transpose(diagonal, [0, 2, 1]), 3), diagonal * residuals
+    else:
+        blocks = root * tf.stack([tf.gradients(row, points)[0] for row in tf.unstack(term, axis=2)], axis=1)
+        pulled = tf.einsum('nrlc,nlr->nlc', blocks, residuals)
+        backward = tf.gradients(term, sources, cotangent) if sources else []
+    return [blocks, pulled, *(root * tf.transpose(tf_columns(back, cotangent, source), [0, 2, 1, 3])
+                              for back, source in zip(backward, sources, strict=True))]
 
 
-def tf_columns(term, variable):
-    """The Jacobian [N, ..., W] of a term by a variable [N, W] of few columns, a forward pass for each."""
-    cotangent = tf.zeros_like(term)
-    backward = tf.gradients(term, variable, cotangent)[0]
+def tf_columns(backward, cotangent, variable):
+    """The Jacobian [N, ..., W] of a term by a variable [N, W] of few columns, a forward pass for each.
+
+    backward: the term's gradient by the variable for some cotangent, in which it is linear.
+    """
     columns = [tf.gradients(backward, cotangent, tf.one_hot(column, variable.shape[1], dtype=variable.dtype)
                             + tf.zeros_like(variable))[0] for column in range(variable.shape[1])]
     return tf.stack(columns, axis=-1)
@@ -106,6 +131,11 @@ def tf_dense(term, sources):
     passes = tf.map_fn(tf_pass, tf.range(term.shape[1]), fn_output_signature=[source.dtype for source in sources])
     return [tf.reshape(tf.einsum('rn...->nr...', part), [-1, term.shape[1], *source.shape[1:]])
             for part, source in zip(passes, sources, strict=True)]
+
+
+def _summed(pairs):
+    """{name: the sum of its tensors} of pairs (name, tensor)."""
+    return {name: tf.add_n([tensor for other, tensor in pairs if other == name]) for name, _ in pairs}
 
 
 def _keeps_places(term, source, shape):
