@@ -84,11 +84,12 @@ class Terms:
     def jacobian(self, made):
         """The normal matrix [N, X, X] of one term's TermDerivatives, as a tensor."""
         parts = [self._columns(g_points=rows, others=columns) for rows, columns in (
-            [(self._of_blocks(blocks), columns) for blocks, columns in made.rows]
-            + [(tf.transpose(g, [0, 1, 3, 2]), columns) for g, columns in made.dense])]
+            [(self._of_blocks(blocks), columns) for blocks, columns, _ in made.rows]
+            + [(tf.transpose(g, [0, 1, 3, 2]), columns) for g, columns, _ in made.dense])]
         normal = [tf.matmul(part, part, transpose_a=True) for part in parts]
         of_points = tf.zeros_like(tf.reshape(self.points, [-1, 3 * NUM_POINTS]))
-        priors = [made.priors.get(name, tf.zeros_like(value)) for name, value in self.values.items()]
+        priors = [tf.add_n([square for of, square, _ in made.priors if of == name] + [tf.zeros_like(value)])
+                  for name, value in self.values.items()]
         return tf.add_n([tf.linalg.diag(tf.concat([of_points, *priors], 1)), *normal])
 
     def _of_blocks(self, blocks):

@@ -32,6 +32,7 @@ STATUS = ('running', 'the loss settled', 'the step vanished', 'the gradient vani
 INNER = ('shape', 'exp')
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e-12, 1e12
 POOR_GAIN = 0.6                 # of what a step promised: below, the curvature that it missed is taken in
+LEAST_LEFT = 1e-2               # of what a step lowered the loss by may be left, however well it was foreseen
 LEAST_LOSS = 1e-12              # of the first loss: below, it is nothing but rounding
 FLOOR = 1e-9                    # least scale of a parameter, as a part of the largest
 
@@ -75,10 +76,14 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     problem to problem; tf_residuals gets it as attributes. keep_steps: of N = 1, the start and what each
     iteration found.
 
-    A problem stops where an accepted step lowers its loss by less than ftol of it, where no number moves by more than
-    xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of it; losses below LEAST_LOSS
-    of the first are as good as that. Raises KeyError for a term without weight, ValueError for a negative one and for a
-    term or variable on which nothing depends.
+    A problem stops where less than ftol of its loss can be left to gain: where an accepted step lowered it by that, or
+    by more but as much as was promised but for that. (Where each step leaves a part k of the error, the next one lowers
+    the loss by k^2 of what this one did, and this one by 1 - 2 k to 1 + 2 k of what it promised.) It stops also where
+    no number moves by more than xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of
+    it; losses below LEAST_LOSS of the first are as good as that.
+
+    Raises KeyError for a term without weight, ValueError for a negative one and for a term or variable on which nothing
+    depends.
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
@@ -124,10 +129,10 @@ def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol
     loss, lowered = tf.reduce_sum(terms, 1), tf.reduce_sum(terms - tried, 1)
     accepted, gain = lowered >= 0, lowered / promised                       # not so where it is NaN
     damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
-    small = tf.maximum(loss, least)
+    small, left = tf.maximum(loss, least), tf.clip_by_value(tf.abs(1 - gain), LEAST_LEFT, 1) * lowered
     status = tf.zeros_like(iterations)
     for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
-                          (accepted & (lowered <= ftol * small), SETTLED),
+                          (accepted & (left <= ftol * small), SETTLED),
                           (tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
                           (tf.abs(promised) <= gtol * small, NO_GRADIENT)):
         status = tf.where_v2(is_so, reason, status)
@@ -212,17 +217,14 @@ class Problem:
         return residuals
 
     def tf_derivatives(self, points, values, data):
-        """The TermDerivatives, and half the loss's gradients by the points [A, L, C] and, where the terms have them
-        directly, by all variables [A, O + B].
-        """
+        """The TermDerivatives at points and values."""
         residuals = self.tf_residual_terms(points, values, data)
         terms = tf_term_derivatives(residuals, self.weights, points, values)
+        direct = {variable for variable, *_ in terms.priors}.union(*(part[1] for part in terms.rows + terms.dense))
         for name in values:
-            if name not in terms.d_variables and (name not in FlameParams._fields or terms.d_points is None):
+            if name not in direct and (name not in FlameParams._fields or not terms.rows + terms.dense):
                 raise ValueError(f'no term depends on the variable {name!r}; the terms are {", ".join(residuals)}')
-        direct = [terms.d_variables[name] if name in terms.d_variables else tf.zeros_like(value)
-                  for name, value in values.items()]
-        return terms, tf.zeros_like(points) if terms.d_points is None else terms.d_points, tf.concat(direct, 1)
+        return terms
 
     def tf_outer_columns(self, by_points, columns, axis=-1):
         """Columns of all outer parameters, along an axis: those of trans and theta by the points, others by name."""
@@ -242,10 +244,14 @@ class Problem:
         parts.update({name: tf.cast(value, like.dtype) for name, value in columns.items() if name in INNER})
         return tf.concat([parts[name] for name in INNER], 2)
 
-    def tf_scales(self, priors, of_terms):
-        """The priors' diagonal [A, O + B], and the scales: that and the terms' own [A, O], never quite zero."""
-        zero = tf.zeros_like(of_terms[:, :1])
-        d = tf.concat([priors[name] if name in priors else tf.tile(zero, [1, self.widths[name]])
-                       for name in self.names], 1)
+    def tf_of_priors(self, priors, values):
+        """The diagonal [A, O + B] of the priors' part of the normal matrix, and half the gradient of theirs."""
+        def tf_total(name, part):
+            found = [prior[part] for prior in priors if prior[0] == name]
+            return tf.add_n(found) if found else tf.zeros_like(values[name])
+        return [tf.concat([tf_total(name, part) for name in self.names], 1) for part in (1, 2)]
+
+    def tf_scales(self, d, of_terms):
+        """The scales: the priors' diagonal [A, O + B] and the terms' own [A, O], never quite zero."""
         s = d + tf.pad(of_terms, [[0, 0], [0, d.shape[1] - self.num_outer]])
-        return d, s + FLOOR * tf.reduce_max(s[:, :self.num_outer], 1, keepdims=True)
+        return s + FLOOR * tf.reduce_max(s[:, :self.num_outer], 1, keepdims=True)

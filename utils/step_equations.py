@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from utils.term_derivatives import INNER
+
 
 class Equations(NamedTuple):
     """Half gradients g_outer [A, O], g_inner [A, B]; j_outer [A, M, O]; layer and moving: the points, from
@@ -42,23 +44,35 @@ def tf_equations(problem, x, posed, data):
     values, layer = problem.unpacked(x), problem.points
     moving = layer.moving_of(posed, problem.head(values).theta)
     points, values = tf.identity(moving.points), {name: tf.identity(value) for name, value in values.items()}
-    terms, d_points, gradient = problem.tf_derivatives(points, values, data)
+    terms = problem.tf_derivatives(points, values, data)
 
-    d_points = tf.transpose(d_points, [0, 2, 1])                                # [A, C, L]
     unit = tf.constant(np.eye(3)[:layer.num_axes, None], x.dtype) + tf.zeros_like(moving.d_theta[..., :3])
     d_outer = tf.concat([unit, moving.d_theta], 3)                              # [A, C, L, 18]: trans, then theta
-    gradient = gradient + tf.concat([
-        problem.tf_outer_columns(tf.einsum('acl,aclo->ao', d_points, d_outer), {}),
-        layer.beta_products(moving, tf.reshape(d_points, [-1, 1, layer.num_axes * layer.num_points]))[:, 0]], 1)
-    j_outer = [problem.tf_outer_columns(_tf_rows_of(blocks, d_outer), columns) for blocks, columns in terms.rows]
+    j_outer = [problem.tf_outer_columns(_tf_rows_of(blocks, d_outer), columns) for blocks, columns, _ in terms.rows]
     j_outer = [tf.reshape(rows, [-1, math.prod(rows.shape[1:3]), rows.shape[3]]) for rows in j_outer]
     j_outer = tf.concat(j_outer + [problem.tf_outer_columns(tf.einsum('arcl,aclo->aro', g, d_outer), columns)
-                                   for g, columns in terms.dense], 1)
-    further = [_tf_further_rows(problem, moving, g, columns) for g, columns in terms.dense]
-    d, s = problem.tf_scales(terms.priors, tf.reduce_sum(tf.square(j_outer), 1))
+                                   for g, columns, _ in terms.dense], 1)
+    further = [_tf_further_rows(problem, moving, g, columns) for g, columns, _ in terms.dense]
+    d, gradient = problem.tf_of_priors(terms.priors, values)
+    gradient += _tf_gradient(problem, moving, terms, j_outer)
+    s = problem.tf_scales(d, tf.reduce_sum(tf.square(j_outer), 1))
     return Equations(*problem.cut(gradient), j_outer, layer, moving, _tf_blocks(terms, layer, j_outer),
                      tf.concat(further, 1) if further else None, *problem.cut(d), *problem.cut(s),
                      problem.widths['shape'])
+
+
+def _tf_gradient(problem, moving, terms, j_outer):
+    """Half the gradient [A, O + B] of all terms but the priors, of their Jacobian [A, M, O] by the outer parameters."""
+    layer, residuals = problem.points, [tf.reshape(r, [-1, math.prod(r.shape[1:])]) for *_, r in terms.rows]
+    residuals = tf.concat(residuals + [r for *_, r in terms.dense], 1)
+    d_points = [tf.squeeze(blocks, 3) * r if blocks.shape[3] == 1 else tf.einsum('arlc,arl->acl', blocks, r)
+                for blocks, _, r in terms.rows] + [tf.einsum('arcl,ar->acl', g, r) for g, _, r in terms.dense]
+    inner = layer.beta_products(moving, tf.reshape(tf.add_n(d_points), [-1, 1, layer.num_axes * layer.num_points]))
+    inner = [inner] + [tf.matmul(r, problem.tf_inner_columns(r, columns), transpose_a=True)
+                       for columns, r in ((columns, tf.expand_dims(r, 2)) for _, columns, r in terms.dense)
+                       if not INNER.isdisjoint(columns)]
+    return tf.concat([tf.squeeze(tf.matmul(j_outer, tf.expand_dims(residuals, 2), transpose_a=True), 2),
+                      tf.squeeze(tf.add_n(inner), 1)], 1)
 
 
 def _tf_rows_of(blocks, d_outer):
@@ -77,7 +91,7 @@ def _tf_further_rows(problem, moving, g, columns):
 
 def _tf_blocks(terms, layer, j_outer):
     """What makes rows of residuals of those of points: see Equations."""
-    blocks = [blocks for blocks, _ in terms.rows]
+    blocks = [blocks for blocks, *_ in terms.rows]
     if len(blocks) == 1 and blocks[0].shape[3] == 1:
         return tf.cast(tf.reshape(blocks[0], [-1, layer.num_axes * layer.num_points]), layer.matrix_dtype)
     axes = tf.eye(layer.num_axes, dtype=j_outer.dtype)[:, None]

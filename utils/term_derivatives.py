@@ -22,17 +22,14 @@ PASSES_UNROLLED = 8
 class TermDerivatives(NamedTuple):
     """Of terms times the roots of their weights.
 
-    priors: {variable: its diagonal [N, W] of the normal matrix}. rows: for each term that is made row by row, blocks
-    [N, R, L, C], or [N, C, L, 1] where it is made element by element, and {outer variable: columns [N, R, L, W]}.
-    dense: for each other term g [N, R, C, L], its Jacobian by the points, and {variable: columns [N, R, W]}. Half the
-    loss's gradients: d_points [N, L, C] by the points, None where no term has them, and d_variables {variable: [N, W]}
-    by those that terms have directly.
+    priors: for each term of that kind its variable, the squares [N, W] of its Jacobian's diagonal, and that diagonal
+    times the residuals. rows: for each term that is made row by row, blocks [N, R, L, C], or [N, C, L, 1] where it is
+    made element by element, {outer variable: columns [N, R, L, W]}, and residuals [N, R, L]. dense: for each other term
+    g [N, R, C, L], its Jacobian by the points, {variable: columns [N, R, W]}, and residuals [N, R].
     """
     priors: Any
     rows: Any
     dense: Any
-    d_points: Any
-    d_variables: Any
 
 
 def tf_term_derivatives(terms, weights, points, variables):
@@ -40,29 +37,22 @@ def tf_term_derivatives(terms, weights, points, variables):
 
     Raises ValueError, which names it, for a term on which nothing depends.
     """
-    priors, rows, dense, d_points, d_variables = ([] for _ in range(5))
+    made = TermDerivatives([], [], [])
     for name, term in terms.items():
         kind, direct = kind_of_term(name, term, points, variables)
         sources, root = [variables[variable] for variable in direct], weights[name] ** 0.5
         residuals = root * term
         if kind == 'prior':
             diagonal = root * tf_diagonal(term, *sources)
-            priors.append((direct[0], tf.square(diagonal)))
-            d_variables.append((direct[0], diagonal * residuals))
+            made.priors.append((*direct, tf.square(diagonal), diagonal * residuals))
         elif kind == 'dense':
-            residuals = tf.reshape(residuals, [-1, math.prod(term.shape[1:])])
             g, *columns = (root * part for part in tf_dense(term, [points, *sources]))
-            dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True))))
-            d_points.append(tf.einsum('nr,nrlc->nlc', residuals, g))
-            d_variables += [(variable, tf.einsum('nr,nrw->nw', residuals, column))
-                            for variable, column in zip(direct, columns, strict=True)]
+            made.dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True)),
+                               tf.reshape(residuals, [-1, g.shape[1]])))
         else:
-            blocks, pulled, *columns = tf_by_rows(kind, term, residuals, root, points, sources)
-            rows.append((blocks, dict(zip(direct, columns, strict=True))))
-            d_points.append(pulled)
-            d_variables += [(variable, tf.einsum('nlr,nrlw->nw', residuals, column))
-                            for variable, column in zip(direct, columns, strict=True)]
-    return TermDerivatives(_summed(priors), rows, dense, tf.add_n(d_points) if d_points else None, _summed(d_variables))
+            blocks, *columns = (root * part for part in tf_by_rows(kind, term, points, sources))
+            made.rows.append((blocks, dict(zip(direct, columns, strict=True)), tf.transpose(residuals, [0, 2, 1])))
+    return made
 
 
 def kind_of_term(name, term, points, variables):
@@ -89,22 +79,18 @@ def tf_diagonal(term, source):
     return tf.gradients(term, source, unconnected_gradients=tf.UnconnectedGradients.ZERO)[0]
 
 
-def tf_by_rows(kind, term, residuals, root, points, sources):
-    """Of a term of kind 'points' or 'rows', times a root: the blocks of TermDerivatives, the half gradient [N, L, C] of
-    its squares by the points, and its columns [N, R, L, W] of each source.
-    """
+def tf_by_rows(kind, term, points, sources):
+    """The blocks of a term of kind 'points' or 'rows', and its columns [N, R, L, W] of each source."""
     cotangent = tf.ones_like(term)
     if kind == 'points':
         diagonal, *backward = tf.gradients(term, [points, *sources], cotangent,
                                            unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        diagonal = root * diagonal
-        blocks, pulled = tf.expand_dims(tf.transpose(diagonal, [0, 2, 1]), 3), diagonal * residuals
+        blocks = tf.expand_dims(tf.transpose(diagonal, [0, 2, 1]), 3)
     else:
-        blocks = root * tf.stack([tf.gradients(row, points)[0] for row in tf.unstack(term, axis=2)], axis=1)
-        pulled = tf.einsum('nrlc,nlr->nlc', blocks, residuals)
+        blocks = tf.stack([tf.gradients(row, points)[0] for row in tf.unstack(term, axis=2)], axis=1)
         backward = tf.gradients(term, sources, cotangent) if sources else []
-    return [blocks, pulled, *(root * tf.transpose(tf_columns(back, cotangent, source), [0, 2, 1, 3])
-                              for back, source in zip(backward, sources, strict=True))]
+    return [blocks, *(tf.transpose(tf_columns(back, cotangent, source), [0, 2, 1, 3])
+                      for back, source in zip(backward, sources, strict=True))]
 
 
 def tf_columns(backward, cotangent, variable):
@@ -131,11 +117,6 @@ def tf_dense(term, sources):
     passes = tf.map_fn(tf_pass, tf.range(term.shape[1]), fn_output_signature=[source.dtype for source in sources])
     return [tf.reshape(tf.einsum('rn...->nr...', part), [-1, term.shape[1], *source.shape[1:]])
             for part, source in zip(passes, sources, strict=True)]
-
-
-def _summed(pairs):
-    """{name: the sum of its tensors} of pairs (name, tensor)."""
-    return {name: tf.add_n([tensor for other, tensor in pairs if other == name]) for name, _ in pairs}
 
 
 def _keeps_places(term, source, shape):
