@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from utils.alignment import wrap
+from utils.cli import quick_session
 from utils.least_squares import STATUS, Problem, equations_of, tf_least_squares
 from utils.sequence_fit import RELATIVE_UNIT, UNITS, Normal, fit_sequence
 
@@ -81,9 +82,7 @@ class FitSolver:
                                                   self._data, keep_steps=self.watch is not None)
             else:
                 self._build_scipy(initial)
-        config = tf.ConfigProto()
-        config.graph_options.rewrite_options.disable_meta_optimizer = True      # costs more than it saves in some fits
-        self._session = tf.Session(graph=graph, config=config)
+        self._session = quick_session(graph)
 
     def _build_scipy(self, initial):
         from utils.scipy_optimizer import ScipyOptimizerInterface  # its import takes longer than a fit
