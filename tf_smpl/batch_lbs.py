@@ -119,8 +119,13 @@ def _tf_third(squared, sinc):
 
 def tf_cross(a, b, axis):
     """Cross products along an axis of three; all others broadcast."""
+    return tf.stack(tf_cross_parts(a, b, axis), axis)
+
+
+def tf_cross_parts(a, b, axis):
+    """The three components of cross products along an axis."""
     (ax, ay, az), (bx, by, bz) = tf.unstack(a, axis=axis), tf.unstack(b, axis=axis)
-    return tf.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis)
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
 def tf_pose_feature(rotations):

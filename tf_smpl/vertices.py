@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from .batch_lbs import (
     subtrees,
-    tf_cross,
+    tf_cross_parts,
     tf_d_pose_feature,
     tf_left_jacobians,
     tree_differences,
@@ -90,19 +90,18 @@ class SMPLVertices(SMPL):
         weights = self._derivatives()['weights']
         frames = tf.matmul(tf.reshape(tf.transpose(world, [0, 3, 2, 1]), [-1, self.num_joints]), weights)
         frames = tf.reshape(frames, [-1, 3, 3, weights.shape[1]])
-        corrected = self._tf_d_corrected(local, jacobians)
-        d_theta = self._tf_d_turned(world, centres, shifts, jacobians, unposed)
-        frame_rows = tf.unstack(tf.expand_dims(frames, 1), axis=2)
-        d_theta += tf.add_n([frame * part for frame, part in zip(
-            frame_rows, tf.unstack(tf.expand_dims(corrected, 3), axis=2), strict=True)])
-        return MovingVertices(d_theta, frames, world, self._tf_d_joints(world))
+        turned = self._tf_d_turned(world, centres, shifts, jacobians, unposed)
+        corrected = tf.unstack(self._tf_d_corrected(local, jacobians), axis=2)
+        d_theta = [tf.add_n([part, *(frame * x for frame, x in zip(column, corrected, strict=True))])
+                   for part, column in zip(turned, zip(*_rows_of(frames), strict=True), strict=True)]
+        return MovingVertices(tf.stack(d_theta, 2), frames, world, self._tf_d_joints(world))
 
     def beta_products(self, moving, vectors):
         """Products of K vectors [N, K, 3, P] with the vertices' derivatives by beta -> [N, K, B]."""
         constants = self._derivatives()
-        turned = tf.add_n([frame * part for frame, part in zip(
-            tf.unstack(tf.expand_dims(moving.frames, 1), axis=3), tf.unstack(tf.expand_dims(vectors, 2), axis=3),
-            strict=True)])
+        parts = tf.unstack(vectors, axis=2)
+        turned = tf.stack([tf.add_n([frame * part for frame, part in zip(row, parts, strict=True)])
+                           for row in _rows_of(moving.frames)], 2)
         flat = tf.reshape(turned, [-1, 3 * vectors.shape[3]])
         of_shapes = tf.matmul(flat, tf.reshape(constants['shapes'], [flat.shape[1], self.num_betas]))
         of_shapes = tf.reshape(of_shapes, [-1, vectors.shape[1], self.num_betas])
@@ -158,8 +157,8 @@ class SMPLVertices(SMPL):
         return tf.reshape(moved, [-1, self.num_joints, 3, self.num_betas])
 
     def _tf_d_turned(self, world, centres, shifts, jacobians, unposed):
-        """What turning about the joints does to skinned vertices [N, 3 J, 3, P]: the cross products of the axes with
-        the parts of each vertex that hang below a joint.
+        """What turning about the joints does to skinned vertices, by coordinate: three [N, 3 J, P], the cross products
+        of the axes with the parts of each vertex that hang below a joint.
         """
         weights = self._derivatives()['weights']
         unposed = tf.reshape(unposed, [-1, 1, 3, weights.shape[1]])
@@ -168,8 +167,8 @@ class SMPLVertices(SMPL):
         parts = tf.reshape(parts, [-1, self.num_joints, 3, weights.shape[1]])
         parts -= centres[..., None] * tf.matmul(self._below, weights)[:, None]
         axes = tf.matmul(jacobians, world, transpose_b=True)                            # [N, J, 3, 3], rows
-        turned = tf_cross(tf.expand_dims(axes, 4), tf.expand_dims(parts, 2), 3)
-        return tf.reshape(turned, [-1, 3 * self.num_joints, 3, weights.shape[1]])
+        turned = tf_cross_parts(tf.expand_dims(axes, 4), tf.expand_dims(parts, 2), 3)
+        return [tf.reshape(part, [-1, 3 * self.num_joints, weights.shape[1]]) for part in turned]
 
     def _tf_d_corrected(self, local, jacobians):
         """What the pose correctives add to vertices before they are turned [N, 3 J, 3, P]."""
@@ -177,6 +176,11 @@ class SMPLVertices(SMPL):
         posedirs = self._derivatives()['posedirs']
         corrected = tf.matmul(tf.reshape(d_feature, [-1, d_feature.shape[2]]), posedirs)
         return tf.reshape(corrected, [-1, 3 * self.num_joints, 3, posedirs.shape[1] // 3])
+
+
+def _rows_of(frames):
+    """Frames [N, 3, 3, P] as a list of rows, each a list of [N, 1, P]: products with such ones are the quickest."""
+    return [tf.unstack(row, axis=2) for row in tf.unstack(tf.expand_dims(frames, 1), axis=2)]
 
 
 def _sharing_pairs(shapes, weights):

@@ -80,11 +80,9 @@ def _tf_row_parts(problem, moving, d_outer, blocks, columns, residuals):
 
 
 def _tf_squares(rows):
-    """Products of rows [A, K, R, P] with each other [A, K, K], of one problem after the other, which is quicker."""
-    @tf.autograph.experimental.do_not_convert
-    def tf_square(rows):
-        return tf.matmul(rows, rows, transpose_b=True)
-    return tf.map_fn(tf_square, tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]]))
+    """Products of rows [A, K, R, P] with each other [A, K, K]."""
+    rows = tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]])
+    return tf.matmul(rows, rows, transpose_b=True)
 
 
 def _tf_dense_parts(problem, moving, d_outer, g, columns, residuals):
