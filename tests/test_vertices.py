@@ -35,13 +35,14 @@ def test_derivatives_equal_differences_for_every_parameter(parents, scale):
     layer, inputs = SMPLVertices(model, matrix_dtype=tf.float64), random_heads(model, 2, scale)
     np.testing.assert_array_equal(layer(*inputs), SMPL(model)(*inputs))
     moving = layer.moving(*inputs)
-    width = moving.d_theta.shape[3]
+    width = moving.d_theta[0].shape[2]
 
-    d_theta = np.transpose(moving.d_theta[..., :NUM_VERTICES], [0, 3, 2, 1])            # [N, V, 3, 3 J]
+    d_theta = np.transpose(moving.d_theta, [1, 3, 0, 2])[:, :NUM_VERTICES]            # [N, V, 3, 3 J]
     np.testing.assert_allclose(d_theta, differences(layer, inputs, 2), rtol=1e-8, atol=5e-8)
     vectors = np.random.RandomState(3).randn(2, 5, 3, NUM_VERTICES)
     expected = np.einsum('nkcv,nvcb->nkb', vectors, by_beta_of(layer, inputs))
-    np.testing.assert_allclose(layer.beta_products(moving, padded(vectors, width)), expected, atol=1e-9)
+    found = layer.beta_products(moving, tf.unstack(padded(vectors, width), axis=2))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize('parents', TREES)
@@ -55,7 +56,7 @@ def test_normal_matrices_are_the_sums_over_the_vertices(parents, scale):
     some_missing[1, ::3] = 0
     for weights in (differing, alike, some_missing, np.ones_like(alike), np.zeros_like(alike)):
         expected = np.einsum('nv,nvcb,nvcd->nbd', weights, by_beta, by_beta)
-        found = layer.tf_gram(moving, padded(weights, moving.d_theta.shape[3]))
+        found = layer.tf_gram(moving, padded(weights, moving.d_theta[0].shape[2]))
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -64,9 +65,9 @@ def test_skinning_weights_need_not_sum_to_one():
     model['weights'] = 0.7 * model['weights']
     layer, inputs = SMPLVertices(model, matrix_dtype=tf.float64), random_heads(model, 2, 0.5)
     moving, by_beta = layer.moving(*inputs), by_beta_of(layer, inputs)
-    weights = padded(np.ones((2, NUM_VERTICES)), moving.d_theta.shape[3])
+    weights = padded(np.ones((2, NUM_VERTICES)), moving.d_theta[0].shape[2])
     np.testing.assert_allclose(layer.tf_gram(moving, weights), np.einsum('nvcb,nvcd->nbd', by_beta, by_beta), atol=1e-9)
-    d_theta = np.transpose(moving.d_theta[..., :NUM_VERTICES], [0, 3, 2, 1])
+    d_theta = np.transpose(moving.d_theta, [1, 3, 0, 2])[:, :NUM_VERTICES]
     np.testing.assert_allclose(d_theta, differences(layer, inputs, 2), rtol=1e-8, atol=5e-8)
 
 
@@ -76,10 +77,10 @@ def test_float32_derivatives_are_near_and_values_as_exact_as_asked(dtype):
     inputs = random_heads(model, 2, 0.5)
     exact, layer = SMPLVertices(model, matrix_dtype=tf.float64), SMPLVertices(model, dtype=dtype)
     expected, moving = exact.moving(*inputs), layer.moving(*(tf.constant(x, dtype) for x in inputs))
-    assert layer(*inputs).dtype == dtype and {part.dtype for part in moving} == {tf.float32}
+    assert layer(*inputs).dtype == dtype and {part.dtype for part in tf.nest.flatten(moving)} == {tf.float32}
     np.testing.assert_allclose(layer(*inputs), exact(*inputs), atol=1e-5 if dtype == tf.float32 else 0)
     np.testing.assert_allclose(moving.d_theta, expected.d_theta, atol=1e-4)
-    weights = np.ones((2, moving.d_theta.shape[3]))
+    weights = np.ones((2, moving.d_theta[0].shape[2]))
     np.testing.assert_allclose(layer.tf_gram(moving, tf.constant(weights, tf.float32)),
                                exact.tf_gram(expected, weights), atol=1e-3)
 
@@ -91,7 +92,8 @@ def test_any_batch_of_unknown_size_equals_single_heads():
         beta, theta = (tf1.placeholder(tf.float64, [None, n]) for n in (8, 15))
         vectors, weights = (tf1.placeholder(tf.float64, [None, *shape, 32]) for shape in ([2, 3], []))
         moving = layer.moving(tf.zeros_like(beta[:, :3]), beta, theta)
-        wanted = [moving.d_theta, layer.beta_products(moving, vectors), layer.tf_gram(moving, weights)]
+        wanted = [tf.stack(moving.d_theta, 3), layer.beta_products(moving, tf.unstack(vectors, axis=2)),
+                  layer.tf_gram(moving, weights)]
         for batch in (0, 1, 3):
             random = np.random.RandomState(0)
             feed = {beta: random.randn(batch, 8), theta: random.randn(batch, 15),
@@ -115,13 +117,13 @@ def test_the_embedded_head():
         return layer(trans, beta + step * way[1] * (k == 1), theta + step * way[2] * (k == 2)).numpy()
     by_beta, by_theta = ((8 * (moved(h, k) - moved(-h, k)) - moved(2 * h, k) + moved(-2 * h, k)) / (12 * h)
                          for k, h in ((1, 0.1), (2, 1e-3)))
-    d_theta = np.einsum('ntcv,nt->nvc', moving.d_theta, way[2])[:, :size]
+    d_theta = np.einsum('cntv,nt->nvc', moving.d_theta, way[2])[:, :size]
     np.testing.assert_allclose(d_theta, by_theta, atol=2e-5 * np.abs(by_theta).max())
-    width = moving.d_theta.shape[3]
+    width = moving.d_theta[0].shape[2]
     vectors = padded(by_beta.transpose(0, 2, 1)[:, None], width).astype(np.float32)
     for weights in (np.ones((1, size)), random.rand(1, size)):
         gram = layer.tf_gram(moving, padded(weights, width).astype(np.float32)).numpy()
         expected = np.einsum('nv,nvc,nvc->n', weights, by_beta, by_beta)
         np.testing.assert_allclose(np.einsum('nb,nbd,nd->n', way[1], gram, way[1]), expected, rtol=1e-4)
-    products = layer.beta_products(moving, vectors).numpy()[:, 0]
+    products = layer.beta_products(moving, tf.unstack(vectors, axis=2)).numpy()[:, 0]
     np.testing.assert_allclose(np.sum(products * way[1], 1), np.sum(by_beta ** 2, (1, 2)), rtol=1e-4)

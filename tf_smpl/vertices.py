@@ -42,8 +42,8 @@ class PosedVertices(NamedTuple):
 
 
 class MovingVertices(NamedTuple):
-    """d_theta [N, 3 J, 3, P], derivatives of the vertices; frames [N, 3, 3, P], R_v transposed; world [N, J, 3, 3], the
-    joints' rotations; d_joints [N, J, 3, B], E_j.
+    """d_theta three [N, 3 J, P], derivatives of the vertices, by coordinate; frames [N, 3, 3, P], R_v transposed; world
+    [N, J, 3, 3], the joints' rotations; d_joints [N, J, 3, B], E_j.
     """
     d_theta: Any
     frames: Any
@@ -94,21 +94,20 @@ class SMPLVertices(SMPL):
         corrected = tf.unstack(self._tf_d_corrected(local, jacobians), axis=2)
         d_theta = [tf.add_n([part, *(frame * x for frame, x in zip(column, corrected, strict=True))])
                    for part, column in zip(turned, zip(*_rows_of(frames), strict=True), strict=True)]
-        return MovingVertices(tf.stack(d_theta, 2), frames, world, self._tf_d_joints(world))
+        return MovingVertices(d_theta, frames, world, self._tf_d_joints(world))
 
     def beta_products(self, moving, vectors):
-        """Products of K vectors [N, K, 3, P] with the vertices' derivatives by beta -> [N, K, B]."""
-        constants = self._derivatives()
-        parts = tf.unstack(vectors, axis=2)
-        turned = tf.stack([tf.add_n([frame * part for frame, part in zip(row, parts, strict=True)])
-                           for row in _rows_of(moving.frames)], 2)
-        flat = tf.reshape(turned, [-1, 3 * vectors.shape[3]])
-        of_shapes = tf.matmul(flat, tf.reshape(constants['shapes'], [flat.shape[1], self.num_betas]))
-        of_shapes = tf.reshape(of_shapes, [-1, vectors.shape[1], self.num_betas])
-        by_joint = tf.matmul(tf.reshape(vectors, [-1, vectors.shape[3]]), constants['weights'], transpose_b=True)
-        by_joint = tf.reshape(by_joint, [-1, vectors.shape[1], 3 * self.num_joints])
+        """Products of K vectors, by coordinate three [N, K, P], with the vertices' derivatives by beta -> [N, K, B]."""
+        constants, (count, width) = self._derivatives(), vectors[0].shape[1:]
+        turned = [tf.add_n([frame * part for frame, part in zip(row, vectors, strict=True)])
+                  for row in _rows_of(moving.frames)]
+        products = tf.add_n([tf.matmul(tf.reshape(part, [-1, width]), shapes)
+                             for part, shapes in zip(turned, tf.unstack(constants['shapes']), strict=True)])
+        weights = constants['weights']
+        by_joint = [tf.matmul(tf.reshape(part, [-1, width]), weights, transpose_b=True) for part in vectors]
+        by_joint = tf.reshape(tf.concat(by_joint, 1), [-1, count, 3 * self.num_joints])
         d_joints = tf.reshape(tf.transpose(moving.d_joints, [0, 2, 1, 3]), [-1, 3 * self.num_joints, self.num_betas])
-        return of_shapes + tf.matmul(by_joint, d_joints)
+        return tf.reshape(products, [-1, count, self.num_betas]) + tf.matmul(by_joint, d_joints)
 
     def tf_gram(self, moving, weights):
         """The normal matrices sum_v w_v J_v^T J_v [N, B, B] for weights [N, P]; quick where they are all alike."""

@@ -31,12 +31,8 @@ def tf_equations(problem, x, posed, data):
     moving = layer.moving_of(posed, problem.head(values).theta)
     points, values = tf.identity(posed.points), {name: tf.identity(value) for name, value in values.items()}
     terms = problem.tf_derivatives(points, values, data)
-    inside = _tf_padded(tf.ones([points.shape[1]], layer.matrix_dtype), moving.d_theta)
-    unit = tf.eye(3, dtype=layer.matrix_dtype)[:, :, None] * inside + 0 * moving.d_theta[:, :3]
-    d_outer = [unit, moving.d_theta]                                            # [A, 3, 3, P], [A, 15, 3, P]
-
-    rows = [_tf_row_parts(problem, moving, d_outer, *term) for term in terms.rows]
-    parts = [_tf_dense_parts(problem, moving, tf.concat(d_outer, 1), *term) for term in terms.dense]
+    rows = [_tf_row_parts(problem, moving, *term) for term in terms.rows]
+    parts = [_tf_dense_parts(problem, moving, *term) for term in terms.dense]
     if rows:
         squares, of_inner, weights = (tf.add_n(list(matrices)) for matrices in zip(*rows, strict=True))
         parts.append((squares, of_inner, layer.tf_gram(moving, weights)))
@@ -48,58 +44,71 @@ def tf_equations(problem, x, posed, data):
     return MeshEquations(*problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s))
 
 
-def _tf_row_parts(problem, moving, d_outer, blocks, columns, residuals):
+def _tf_row_parts(problem, moving, blocks, columns, residuals):
     """Of a term made row by row: the products of its columns by the outer parameters and, last, its residuals with each
     other [A, O + 1, O + 1] and with those by the coefficients [A, O + 1, B], whose products with each other are those
     of the vertices with weights [A, P].
     """
     layer, element_wise = problem.points, blocks.shape[3] == 1
-    blocks = _tf_padded(tf.transpose(blocks, [0, 1, 3, 2]), d_outer[0])         # [A, R, C, P], or [A, 3, 1, P]
-    residuals = tf.expand_dims(_tf_padded(residuals, d_outer[0]), 1)            # [A, 1, R, P]
+    blocks = _tf_padded(tf.transpose(blocks, [0, 1, 3, 2]), moving)             # [A, R, C, P], or [A, 3, 1, P]
+    residuals = _tf_padded(residuals, moving)                                   # [A, R, P]
 
     def tf_any():
-        others = {name: _tf_padded(tf.transpose(value, [0, 3, 1, 2]), blocks) for name, value in columns.items()}
-        rows = tf.concat(d_outer, 1)
-        rows = (rows * blocks[:, None, :, 0] if element_wise
-                else tf.reduce_sum(rows[:, :, None] * blocks[:, None], 3))
-        rows = tf.concat([problem.tf_outer_columns(rows, others, axis=1), residuals], 1)
+        d_outer = tf.stack(_tf_d_outer(layer, moving), 2)                       # [A, 18, 3, P]
+        others = {name: _tf_padded(tf.transpose(value, [0, 3, 1, 2]), moving) for name, value in columns.items()}
+        rows = (d_outer * blocks[:, None, :, 0] if element_wise
+                else tf.reduce_sum(d_outer[:, :, None] * blocks[:, None], 3))
+        rows = tf.concat([problem.tf_outer_columns(rows, others, axis=1), residuals[:, None]], 1)
         back = rows * blocks[:, None, :, 0] if element_wise else tf.reduce_sum(rows[:, :, :, None] * blocks[:, None], 2)
-        return _tf_squares(rows), layer.beta_products(moving, back)
+        return _tf_squares(tf.unstack(rows, axis=2)), layer.beta_products(moving, tf.unstack(back, axis=2))
 
     def tf_alike():
-        rows, first = tf.concat([*d_outer, residuals], 1), blocks[:, :1, 0, :1]
-        factors = tf.concat([tf.tile(first, [1, rows.shape[1] - 1, 1]), tf.ones_like(first)], 1)    # [A, O + 1, 1]
+        rows = _tf_d_outer(layer, moving, tf.unstack(tf.expand_dims(residuals, 2), axis=1))
+        first = blocks[:, :1, 0, :1]
+        factors = tf.concat([tf.tile(first, [1, rows[0].shape[1] - 1, 1]), tf.ones_like(first)], 1)     # [A, O + 1, 1]
         squares = factors * tf.linalg.matrix_transpose(factors) * _tf_squares(rows)
         return squares, first * factors * layer.beta_products(moving, rows)
 
     if not element_wise:
         return *tf_any(), tf.reduce_sum(tf.square(blocks), [1, 2])
     alike = tf.reduce_all(tf.equal(blocks[..., :layer.size[0]], blocks[:, :1, :, :1]))
-    made = tf_any() if columns else tf.cond(alike, tf_alike, tf_any)            # with one array less
+    made = tf_any() if columns else tf.cond(alike, tf_alike, tf_any)            # in fewer passes over all vertices
     return *made, tf.reduce_max(tf.square(blocks[:, :, 0]), 1)
 
 
+def _tf_d_outer(layer, moving, residuals=None):
+    """Derivatives of the vertices by trans and theta and, as a last column, residuals, by coordinate [A, 18 .., P]."""
+    zeros = tf.zeros_like(moving.d_theta[0][:, :1])
+    unit = zeros + _tf_padded(tf.ones([layer.size[0]], zeros.dtype), moving)
+    columns = [[*(unit if axis == other else zeros for other in range(3)), part]
+               for axis, part in enumerate(moving.d_theta)]
+    if residuals is not None:
+        columns = [[*parts, last] for parts, last in zip(columns, residuals, strict=True)]
+    return [tf.concat(parts, 1) for parts in columns]
+
+
 def _tf_squares(rows):
-    """Products of rows [A, K, R, P] with each other [A, K, K]."""
-    rows = tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]])
-    return tf.matmul(rows, rows, transpose_b=True)
+    """Products [A, K, K] with each other of columns that are made of some rows [A, K, P]."""
+    return tf.add_n([tf.matmul(row, row, transpose_b=True) for row in rows])
 
 
-def _tf_dense_parts(problem, moving, d_outer, g, columns, residuals):
+def _tf_dense_parts(problem, moving, g, columns, residuals):
     """The same products of a term of any form: g [A, R, C, V] is its Jacobian by the vertices."""
-    g = _tf_padded(g, d_outer)
+    g, layer = _tf_padded(g, moving), problem.points
     columns = {name: tf.cast(value, g.dtype) for name, value in columns.items()}
+    d_outer = tf.stack(_tf_d_outer(layer, moving), 2)
     outer = problem.tf_outer_columns(tf.einsum('arcp,aocp->aro', g, d_outer), columns)
     outer = tf.concat([outer, tf.expand_dims(tf.cast(residuals, g.dtype), 2)], 2)
-    inner = problem.points.beta_products(moving, g) + problem.tf_inner_columns(g, columns)
+    inner = layer.beta_products(moving, tf.unstack(g, axis=2)) + problem.tf_inner_columns(g, columns)
     return (tf.matmul(outer, outer, transpose_a=True), tf.matmul(outer, inner, transpose_a=True),
             tf.matmul(inner, inner, transpose_a=True))
 
 
-def _tf_padded(values, like):
-    """[.., V] -> [.., P], in the dtype of `like`."""
+def _tf_padded(values, moving):
+    """[.., V] -> [.., P], in the dtype of the derivatives."""
+    like = moving.d_theta[0]
     values = tf.cast(values, like.dtype)
-    return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, like.shape[-1] - values.shape[-1]]])
+    return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, like.shape[2] - values.shape[-1]]])
 
 
 def tf_solver(equations, damping):
