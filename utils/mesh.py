@@ -5,6 +5,7 @@ import numpy as np
 
 from utils.files import InputError, write_beside
 from utils.obj_file import read_obj, write_obj
+from utils.ply_file import read_ply, write_ply
 
 COLOURS = {                                 # X11's, as psbody rounds them
     'white': (1, 1, 1), 'black': (0, 0, 0), 'gray': (.75, .75, .75), 'light gray': (.83, .83, .83),
@@ -38,7 +39,7 @@ class Mesh:
 
         Raises InputError where it is no such file, a coordinate is not finite, or a face names a vertex it has not.
         """
-        readers = {'.ply': _read_ply, '.obj': read_obj}
+        readers = {'.ply': read_ply, '.obj': read_obj}
         suffix = os.path.splitext(filename)[1].lower()
         if suffix not in readers:
             raise InputError(f'{filename}: a mesh is expected as .ply or .obj')
@@ -52,10 +53,12 @@ class Mesh:
 
     def write_ply(self, filename, *, ascii=False):
         """Writes v, f and vc as PLY, colours 8 bit: binary with float32 coordinates, or text with eight decimals."""
+        if not ascii:
+            return write_ply(filename, self.v, self.f, self.vc)
         import trimesh
         colours = None if self.vc is None else np.round(255 * np.clip(self.vc, 0, 1)).astype(np.uint8)
         content = trimesh.Trimesh(self.v, self.f, vertex_colors=colours, process=False).export(
-            file_type='ply', encoding='ascii' if ascii else 'binary')
+            file_type='ply', encoding='ascii')
         with write_beside(filename) as temporary, open(temporary, 'wb') as file:
             file.write(content)
 
@@ -99,21 +102,6 @@ class Sphere:
         if not isinstance(color, str) and np.max(color) > 1:
             color = np.asarray(color) / 255
         return Mesh(ball.vertices + self.center, np.array(ball.faces, np.uint32), vc=color)
-
-
-def _read_ply(filename):
-    import trimesh
-    try:
-        with open(filename, 'rb') as file:
-            found = trimesh.load(file, file_type='ply', process=False)
-        content = {'v': np.array(found.vertices, np.float64)}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f'{filename}: not a whole PLY file') from error
-    if hasattr(found, 'faces'):
-        content['f'] = np.array(found.faces, np.int64)
-        if found.visual.kind == 'vertex':
-            content['vc'] = found.visual.vertex_colors[:, :3] / 255
-    return content
 
 
 def _check(filename, found):

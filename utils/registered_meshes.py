@@ -6,6 +6,7 @@ import scipy.sparse as sp
 
 from utils.cli import say_once
 from utils.files import InputError
+from utils.ply_file import read_ply
 from utils.point_files import load_array
 
 MESH_SUFFIXES = ('.ply', '.obj', '.npy')
@@ -77,14 +78,9 @@ def _sorted_rows(faces):
 
 
 def _read_ply(path):
-    """Vertices and triangles of a PLY; utils.mesh refuses what is not finite, and trimesh must not split seams."""
-    import trimesh
-    try:
-        with open(path, 'rb') as file:
-            found = trimesh.load(file, file_type='ply', process=False, fix_texture=False)
-        return np.array(found.vertices, np.float64), np.array(getattr(found, 'faces', np.zeros((0, 3))), np.int64)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f'{path}: not a whole PLY file') from error
+    """Vertices and triangles of a PLY; utils.mesh refuses coordinates that are not finite."""
+    found = read_ply(path)
+    return found['v'], found.get('f', np.zeros((0, 3), np.int64))
 
 
 def _read_obj(path):
