@@ -83,6 +83,13 @@ def visualize(text):
         raise argparse.ArgumentTypeError(f'{text!r} is neither true, false, window nor browser') from None
 
 
+def add_page_flags(parser):
+    """Adds the flags of --visualize browser."""
+    parser.add_argument('--host', default='127.0.0.1', help='of the page: who may look, by default this machine only '
+                                                            '(default: %(default)s)')
+    parser.add_argument('--port', type=int, default=0, help='of the page; 0: one that is free (default: %(default)s)')
+
+
 def existing_file(path):
     """Returns the path of a file that can be read; the type of an argparse flag."""
     try:

@@ -16,6 +16,16 @@ from utils.viewer import NoWindow, open_cells, open_picture
 KEYS = 's saves, any other key goes on, q quits (in the window, or here with Enter)'
 
 
+def show_textured(args, meshes, picture):
+    """Shows textured meshes {name: Mesh} side by side in a window that stays, or in a browser, as the flags say."""
+    title = next(iter(meshes))
+    if args.visualize == 'browser':
+        from utils.browser import Still, serve
+        serve(Still(meshes, title), args.host, args.port)
+    else:
+        show_results(args.visualize, [[[mesh] for mesh in meshes.values()]], picture, title)
+
+
 def show_results(mode, rows, picture, titlebar):
     """Shows lists of meshes, one list for each cell of the rows, in a window that stays when the script ends.
 
