@@ -123,7 +123,7 @@ def sample(args):
     identity = ThreadPoolExecutor(1).submit(model_identity, texture_fname)      # hashes while textures are computed
     textures = tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)
     shown, saved = [], []
-    for i, _, texture in chosen(args.visualize, textured(mesh, textures, args.visualize), labels, 'all are saved'):
+    for i, _, texture in chosen(args.visualize, textured(mesh, textures, args.visualize), labels):
         out = os.path.join(args.out_path, labels[i])
         write_image(out + '.png', texture)
         mesh.set_texture_image(out + '.png')

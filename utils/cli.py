@@ -134,13 +134,14 @@ def find_embedding(flame_lmk_path, model_path):
 def find_texture_space(texture_fname, model_path):
     """Returns the path of the texture space that goes with a model when none is named.
 
-    That is the embedded head's own for the embedded head, else the first of TEXTURE_NAMES in data/ or models/. Raises
-    InputError with the place to get one where there is none.
+    That is the embedded head's own for the embedded head, the woman's or the man's for theirs, else the first of
+    TEXTURE_NAMES in data/ or models/. Raises InputError with the place to get one where there is none.
     """
     if texture_fname is not None:
         return _checked(texture_fname)
     if is_embedded(model_path):
-        return _embedded('texture_space')
+        variant = os.path.basename(model_path).removeprefix('synthetic_').split('.')[0]
+        return _embedded(f'{variant}_texture_space' if variant in ('female', 'male') else 'texture_space')
     for name in TEXTURE_NAMES:
         for folder in ('data', 'models'):
             path = os.path.join(ROOT, folder, name)

@@ -11,6 +11,7 @@ from utils.mesh import COLOURS, Mesh
 from utils.render_mesh import render_mesh
 from utils.show import open_for
 
+OTHERWISE = 'the fit is not shown while it runs; its picture is written, --visualize browser shows the result'
 SHARE = 0.05                # of a fit's time that showing it may take
 FPS = 25                    # frames a second of a video
 HELD = 1.0                  # seconds for which the last frame of a fit stays
@@ -33,7 +34,7 @@ class LiveView:
         self.video, self.shape, self.bar, self.frames, self.every, self.offered = video, tuple(shape), bar, [], 1, 0
         if video is not None:
             check_video(video)
-        self.cells = open_for(mode, shape, titlebar, 'the fit is not shown while it runs', keepalive=True)
+        self.cells = open_for(mode, shape, titlebar, OTHERWISE, keepalive=True)
         if self.cells is not None and bar is not None:
             self.cells[-1][-1].set_color_bar(*bar)
         self.due = 0.0
