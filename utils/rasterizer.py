@@ -108,11 +108,11 @@ def _spans(points, faces, height, width, chosen_rows=None):
     chosen_rows: takes and returns number of rows, first row, and number of a face among those whose smallest and
     largest x it takes as well.
     """
-    drawn, count, top, edges, ends = _drawable(points, faces, height)
-    for count, top, number in _pieces(count, top, np.arange(len(drawn))):       # noqa: B020
+    drawn, counts, tops, edges, ends = _drawable(points, faces, height)
+    for count, top, number in _pieces(counts, tops, np.arange(len(drawn))):
         if chosen_rows is not None:
-            count, top, number = chosen_rows(count, top, number, *ends)         # noqa: PLW2901
-        number, row = np.repeat(number, count), np.repeat(top, count) + _counting(count)    # noqa: PLW2901
+            count, top, number = chosen_rows(count, top, number, *ends)
+        number, row = np.repeat(number, count), np.repeat(top, count) + _counting(count)
         middle = row + 0.5
         long_x, long_z = _crossing(edges, number, middle)
         is_lower = middle >= edges[0, 2 * len(drawn):].take(number)
@@ -206,10 +206,10 @@ class _Chosen:
             high = self.before.take(start + (column + count - 1) // grid + 1) - 1
             kept = np.flatnonzero(low <= high)
             row, column, start, count, low, high = (
-                part.take(kept) for part in (row, column, start, count, low, high))     # noqa: PLW2901
+                part.take(kept) for part in (row, column, start, count, low, high))
             inner = np.maximum(column, (self.pixels.take(low) - start) * grid)
             end = np.minimum(column + count, (self.pixels.take(high) - start + 1) * grid)
-            slope = slope.take(kept)                                                    # noqa: PLW2901
+            slope = slope.take(kept)
             yield (end - inner, row * width * grid + inner, z.take(kept) + slope * (inner - column), slope,
                    face.take(kept))
 
