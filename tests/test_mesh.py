@@ -55,7 +55,7 @@ def test_ascii_ply_has_eight_decimals_and_colours(mesh, tmp_path):
     mesh.set_vertex_colors('LightSkyBlue')
     mesh.write_ply(str(tmp_path / 'mesh.ply'), ascii=True)
     text = (tmp_path / 'mesh.ply').read_text()
-    assert text.startswith('ply\nformat ascii 1.0\n') and '135 207 250 255\n' in text
+    assert text.startswith('ply\nformat ascii 1.0\n') and '135 207 250\n' in text
     found = Mesh(filename=str(tmp_path / 'mesh.ply'))
     assert np.allclose(found.v, mesh.v.astype(np.float32), rtol=0, atol=1e-8)
     assert np.array_equal(found.f, mesh.f) and np.allclose(found.vc, COLOURS['light sky blue'], atol=0.5 / 255)

@@ -76,7 +76,7 @@ def test_gram_matrix_is_made_of_identity_and_expression():
     moving = points.moving(*random_heads(model, 2, 1.0))
     factors = np.repeat([[0.5, 2.0], [0.1, 3.0]], (300, 6), axis=0).T[:, None]
     rows = points.d_beta(moving).numpy()
-    found = points.beta_gram(moving, tf.constant([0.5, 2.0]), tf.constant([0.1, 3.0]))
+    found = points.beta_gram(moving, tf.constant([[0.5, 0.1], [2.0, 3.0]]))
     expected = (factors * rows) @ rows.swapaxes(1, 2)
     np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
 
@@ -92,7 +92,7 @@ def test_float32_is_near(dtype, matrix_dtype):
     np.testing.assert_allclose(moving.points, expected.points, atol=1e-5)
     np.testing.assert_allclose(moving.d_theta, expected.d_theta, atol=1e-4)
     np.testing.assert_allclose(points.d_beta(moving), exact.d_beta(expected), atol=1e-5)
-    grams = [layer.beta_gram(of, tf.ones([2], tf.float64), tf.ones([2], tf.float64))
+    grams = [layer.beta_gram(of, tf.ones([2, 2], tf.float64))
              for layer, of in ((points, moving), (exact, expected))]
     np.testing.assert_allclose(grams[0], grams[1], atol=1e-3)
 
@@ -105,7 +105,7 @@ def test_any_batch_of_unknown_size_equals_single_heads():
         vectors = tf1.placeholder(tf.float64, [None, 2, 3 * NUM_POINTS])
         moving = layer.moving(*x)
         wanted = [moving.points, moving.d_theta, layer.d_beta(moving), layer.beta_products(moving, vectors),
-                  layer.beta_gram(moving, x[0][:, 0], x[0][:, 1])]
+                  layer.beta_gram(moving, x[0][:, :2])]
         for batch in (0, 1, 3):
             inputs = random_heads(model, batch, 0.5)
             given = np.random.RandomState(0).randn(batch, 2, 3 * NUM_POINTS)

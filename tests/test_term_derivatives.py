@@ -61,6 +61,7 @@ TERMS = {
 }
 
 SEVERAL = ('distance', 'x and y', 'lips apart', 'with shape', 'prior', 'off the mean', 'of one number', 'symmetric')
+ONES = dict.fromkeys([*TERMS, 'lips'], 1.0)
 
 
 class Terms:
@@ -83,11 +84,12 @@ class Terms:
     def jacobian(self, made):
         """The normal matrix [N, X, X] of one term's TermDerivatives, as a tensor."""
         parts = [self._columns(g_points=rows, others=columns) for rows, columns in (
-            [(self._of_blocks(blocks), columns) for blocks, columns in made.rows]
-            + [(tf.transpose(g, [0, 1, 3, 2]), columns) for g, columns in made.dense])]
+            [(self._of_blocks(blocks), columns) for blocks, columns, _ in made.rows]
+            + [(tf.transpose(g, [0, 1, 3, 2]), columns) for g, columns, _ in made.dense])]
         normal = [tf.matmul(part, part, transpose_a=True) for part in parts]
         of_points = tf.zeros_like(tf.reshape(self.points, [-1, 3 * NUM_POINTS]))
-        priors = [made.priors.get(name, tf.zeros_like(value)) for name, value in self.values.items()]
+        priors = [tf.add_n([square for of, square, _ in made.priors if of == name] + [tf.zeros_like(value)])
+                  for name, value in self.values.items()]
         return tf.add_n([tf.linalg.diag(tf.concat([of_points, *priors], 1)), *normal])
 
     def _of_blocks(self, blocks):
@@ -108,10 +110,10 @@ class Terms:
 def terms():
     made = Terms()
     with made.graph.as_default():
-        made.normal = {name: made.jacobian(tf_term_derivatives({name: term}, made.points, made.values))
+        made.normal = {name: made.jacobian(tf_term_derivatives({name: term}, ONES, made.points, made.values))
                        for name, term in made.terms.items()}
         several = {name: made.terms[name] for name in SEVERAL}
-        made.at_once = made.jacobian(tf_term_derivatives(several, made.points, made.values))
+        made.at_once = made.jacobian(tf_term_derivatives(several, ONES, made.points, made.values))
     return made
 
 
@@ -163,4 +165,4 @@ def test_the_scripts_own_terms_are_of_the_cheap_kinds(script, first, extra):
 
 def test_a_term_on_which_nothing_depends_is_named(terms):
     with terms.graph.as_default(), pytest.raises(ValueError, match="'lips' depends neither on the points nor on trans"):
-        tf_term_derivatives({'lips': tf.ones([2, 3], tf.float64)}, terms.points, terms.values)
+        tf_term_derivatives({'lips': tf.ones([2, 3], tf.float64)}, ONES, terms.points, terms.values)

@@ -59,10 +59,10 @@ def batch_global_rigid_transformation(Rs, Js, parent, rotate_base=False, name=No
         if rotate_base:
             turned = rotations[:, :, :1] * tf.constant([1, -1, -1], Rs.dtype)[:, None, None]
             rotations = tf.concat([turned, rotations[:, :, 1:]], 2)
-        posed, shifts = tf_forward_kinematics(rotations, joints, parent)
-        top = tf.transpose(tf.concat([posed[:, :3], shifts[:, None]], 1), [3, 2, 0, 1])
+        world, posed, shifts = tf_forward_kinematics(rotations, joints, parent)
+        top = tf.transpose(tf.concat([world, shifts[:, None]], 1), [3, 2, 0, 1])
         bottom = tf.constant([[0, 0, 0, 1]], Rs.dtype) + 0 * top[:, :, :1]
-        return tf.transpose(posed[:, 3], [2, 1, 0]), tf.concat([top, bottom], 2)
+        return tf.transpose(posed, [2, 1, 0]), tf.concat([top, bottom], 2)
 
 
 def tf_sinc(squared):
@@ -81,10 +81,10 @@ def tf_rotations(vectors):
     from half angles: a = sinc(|r| / 2) cos(|r| / 2), b = sinc(|r| / 2)^2 / 2, so that nothing cancels.
     """
     squared = tf.reduce_sum(vectors * vectors, 0, keepdims=True)
-    sinc = tf_sinc(tf.concat([squared / 4, squared / 16], 0))
-    a = sinc[:1] * (1 - squared / 8 * sinc[1:] * sinc[1:])
-    b_vectors = sinc[:1] * sinc[:1] / 2 * vectors
-    outer = tf.reshape(vectors[:, None] * b_vectors[None], [9, -1])
+    half, quarter = tf.split(tf_sinc(squared * tf.constant([[1 / 4], [1 / 16]], vectors.dtype)), 2)
+    a = half * (1 - squared / 8 * quarter * quarter)
+    b_vectors = half * half / 2 * vectors
+    outer = tf.reshape(tf.expand_dims(vectors, 1) * b_vectors, [9, -1])
     skew = tf.matmul(tf.constant(GENERATORS, vectors.dtype), a * vectors)
     scale = 1 - tf.reduce_sum(vectors * b_vectors, 0, keepdims=True)
     return outer + skew + tf.constant(np.eye(3).reshape(9, 1), vectors.dtype) * scale
@@ -94,7 +94,7 @@ def tf_joint_rotations(theta, num_joints):
     """Rotation matrices of all joints: theta [N, 3 J] radians -> [3, 3, J, N]."""
     vectors = tf.transpose(tf.reshape(theta, [-1, num_joints, 3]), [2, 1, 0])
     rotations = tf_rotations(tf.reshape(vectors, [3, -1]))
-    return tf.reshape(rotations, tf.concat([[3, 3], tf.shape(vectors)[1:]], 0))
+    return tf.reshape(rotations, [3, 3, num_joints, -1])
 
 
 def tf_left_jacobians(theta):
@@ -102,31 +102,35 @@ def tf_left_jacobians(theta):
 
     J = a I + b [r]x + c r r^T with a = sin|r| / |r|, b = (1 - cos|r|) / |r|^2 and c = (|r| - sin|r|) / |r|^3.
     """
-    squared = tf.reduce_sum(theta * theta, -1, keepdims=True)
-    a, half = tf_sinc(squared)[..., None], tf_sinc(squared / 4)[..., None]
-    c = _tf_third(squared)[..., None]
-    outer = theta[..., :, None] * theta[..., None, :]
-    skew = tf.reshape(tf.tensordot(theta, tf.constant(GENERATORS.T, theta.dtype), 1), tf.shape(outer))
-    return a * tf.eye(3, dtype=theta.dtype) + half * half / 2 * skew + c * outer
+    squared = tf.reduce_sum(theta * theta, -1, keepdims=True)[..., None]
+    a, half = tf.unstack(tf_sinc(tf.stack([squared, squared / 4])))
+    skew = tf.matmul(theta, tf.constant(GENERATORS.T, theta.dtype))
+    skew = tf.reshape(skew, [-1, *theta.shape[1:], 3])
+    outer = tf.expand_dims(theta, -1) * tf.expand_dims(theta, -2)
+    return a * tf.constant(np.eye(3), theta.dtype) + half * half / 2 * skew + _tf_third(squared, a) * outer
 
 
-def _tf_third(squared):
-    """(x - sin(x)) / x^3 of x = sqrt(squared): a power series near zero, where the difference cancels."""
+def _tf_third(squared, sinc):
+    """(x - sin(x)) / x^3 of x = sqrt(squared) and sinc = sin(x) / x: a power series near zero, where it cancels."""
     small = squared < SERIES_BELOW
-    inside, outside = (tf.where(chosen, squared, tf.ones_like(squared)) for chosen in (small, ~small))
-    series = tf.math.polyval([tf.constant(-c, squared.dtype) for c in SERIES[:0:-1]], inside)
-    return tf.where(small, series, (1 - tf_sinc(outside)) / outside)
+    series = tf.math.polyval([tf.constant(-c, squared.dtype) for c in SERIES[:0:-1]], squared)
+    return tf.where(small, series, (1 - sinc) / tf.where(small, tf.ones_like(squared), squared))
 
 
 def tf_cross(a, b, axis):
     """Cross products along an axis of three; all others broadcast."""
+    return tf.stack(tf_cross_parts(a, b, axis), axis)
+
+
+def tf_cross_parts(a, b, axis):
+    """The three components of cross products along an axis."""
     (ax, ay, az), (bx, by, bz) = tf.unstack(a, axis=axis), tf.unstack(b, axis=axis)
-    return tf.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis)
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
 def tf_pose_feature(rotations):
     """R - I of all joints but the root: [3, 3, J, N] -> [N, 9 (J - 1)], joint by joint, row-major."""
-    feature = tf.transpose(rotations[:, :, 1:], [3, 2, 0, 1]) - tf.eye(3, dtype=rotations.dtype)
+    feature = tf.transpose(rotations[:, :, 1:], [3, 2, 0, 1]) - tf.constant(np.eye(3), rotations.dtype)
     return tf.reshape(feature, [tf.shape(rotations)[3], 9 * (rotations.shape[2] - 1)])
 
 
@@ -135,13 +139,13 @@ def tf_d_pose_feature(rotations, jacobians):
     num_joints = rotations.shape[1]
     columns = tf_cross(jacobians[:, 1:, :, None, :], rotations[:, 1:, :, :, None], 2)   # [N, J - 1, 3, 3, 3]
     blocks = tf.reshape(columns, [-1, num_joints - 1, 9, 1, 3])
-    of_joint = tf.eye(num_joints, dtype=rotations.dtype)[1:, None, :, None]
+    of_joint = tf.constant(np.eye(num_joints)[1:, None, :, None], rotations.dtype)
     return tf.reshape(blocks * of_joint, [-1, 9 * (num_joints - 1), 3 * num_joints])
 
 
 def tf_products(left, right):
     """Products of matrices over trailing axes: [3, 3, ...], [3, C, ...] -> [3, C, ...]."""
-    return tf.reduce_sum(left[:, :, None] * right[None], 1)
+    return tf.reduce_sum(tf.expand_dims(left, 2) * right, 1)
 
 
 def joint_levels(parents):
@@ -160,23 +164,36 @@ def subtrees(parents):
     return below
 
 
-def tf_forward_kinematics(rotations, joints, parents):
-    """Poses the tree, all joints of one depth at once: rotations [3, 3, J, N], rest joints [3, J, N], parents [J].
+def tree_differences(parents):
+    """[J, J], what takes the value of each joint from that of its parent (of the root: from 0)."""
+    differences = -np.eye(len(parents))
+    differences[range(1, len(parents)), parents[1:]] = 1
+    return differences
 
-    Returns the world transformations [R | posed joint] [3, 4, J, N] and the translations of the transformations
-    relative to the rest pose, posed joint - R rest joint, [3, J, N].
-    """
+
+def tf_world_rotations(rotations, parents):
+    """Rotations of the joints [3, 3, J, N] about their parents [J] -> in space, all joints of one depth at once."""
     levels = joint_levels(parents)
     order = [j for level in levels for j in level]
-    place = {joint: k for k, joint in enumerate(order)}
-    posed = tf.concat([rotations[:, :, :1], joints[:, None, :1]], 1)
-    for level in levels[1:]:
-        above = [parents[j] for j in level]
-        bones = tf.gather(joints, level, axis=1) - tf.gather(joints, above, axis=1)
-        local = tf.concat([tf.gather(rotations, level, axis=2), bones[:, None]], 1)
-        world = tf.gather(posed, [place[j] for j in above], axis=2)
-        local = tf_products(world[:, :3], local)
-        posed = tf.concat([posed, tf.concat([local[:, :3], local[:, 3:] + world[:, 3:]], 1)], 2)
-    if order != sorted(order):
-        posed = tf.gather(posed, [place[j] for j in range(len(order))], axis=2)
-    return posed, posed[:, 3] - tf.reduce_sum(posed[:, :3] * joints[None], 1)
+    local = rotations if order == sorted(order) else tf.gather(rotations, order, axis=2)
+    local = tf.split(local, [len(level) for level in levels], axis=2)
+    world = local[:1]
+    for above, level, turns in zip(levels, levels[1:], local[1:], strict=False):
+        places = [above.index(parents[j]) for j in level]
+        world.append(tf_products(tf.gather(world[-1], places, axis=2) if len(above) > 1 else world[-1], turns))
+    world = tf.concat(world, 2)
+    return world if order == sorted(order) else tf.gather(world, np.argsort(order), axis=2)
+
+
+def tf_forward_kinematics(rotations, joints, parents):
+    """Poses the tree: rotations [3, 3, J, N] about the parents [J], rest joints [3, J, N].
+
+    Returns the rotations in space [3, 3, J, N], the posed joints [3, J, N] and the translations of the transformations
+    relative to the rest pose, posed joint - R rest joint, [3, J, N]: from the root to joint j each joint k adds
+    (R_parent(k) - R_k) k, where the root's parent is at rest.
+    """
+    world = tf_world_rotations(rotations, parents)
+    back = tf.matmul(tf.constant(tree_differences(parents), world.dtype), world)
+    back += tf.constant(np.eye(3)[:, :, None, None] * np.eye(len(parents))[0][:, None], world.dtype)
+    shifts = tf.matmul(tf.constant(subtrees(parents).T, world.dtype), tf.reduce_sum(back * joints, 1))
+    return world, shifts + tf.reduce_sum(world * joints, 1), shifts

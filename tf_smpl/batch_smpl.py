@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from .batch_lbs import tf_forward_kinematics, tf_joint_rotations, tf_pose_feature
-from .graph_constants import GraphConstants
+from .graph_constants import GraphConstants, aligned_empty
 from .load_model import load_model
-from .skinning import padded_width, tf_skin
+from .skinning import padded_width, tf_skin, tf_skin_few
 
 NUM_IDENTITY = 300
 FEW = 2                                 # rows for which the transposed basis is the slower one
@@ -64,29 +64,31 @@ class SMPL:
         """
         return self._tf_posed(trans, beta, theta, name)[0]
 
-    def _tf_posed(self, trans, beta, theta, name=''):
+    def _tf_posed(self, trans, beta, theta, name='', few=False):
         """The vertices [N, V, 3], those before skinning [N, 3 P], planar: x0 x1 .. y0 y1 .. z0 z1 .., local rotations
-        [3, 3, J, N] of the joints, and what tf_forward_kinematics returns.
+        [3, 3, J, N] of the joints, and what tf_forward_kinematics returns. few: in the fewest operations, for a few
+        heads whose gradient nobody is in a hurry for.
         """
         with tf.name_scope(name or 'smpl_main'):
             trans, beta, theta = self._tf_checked(trans, beta, theta)
-            constants = self._tf_constants(beta.shape[1])
+            constants = self._tf_constants(beta.shape[1], few)
 
             # 1. Joints of the shaped head, then of the posed one
             joints = constants['J_template'] + tf.matmul(beta, constants['J_shapedirs'])
             joints = tf.transpose(tf.reshape(joints, [-1, self.num_joints, 3]), [2, 1, 0])
             rotations = tf_joint_rotations(theta, self.num_joints)
-            kinematics = posed, shifts = tf_forward_kinematics(rotations, joints, self.parents)
-            self.J_transformed = tf.transpose(posed[:, 3], [2, 1, 0])
+            kinematics = world, posed, shifts = tf_forward_kinematics(rotations, joints, self.parents)
+            self.J_transformed = tf.transpose(posed, [2, 1, 0])
 
             # 2. Template, pose correctives and blend shapes in one product
             feature = tf.concat([tf.ones_like(trans[:, :1]), tf_pose_feature(rotations), beta], 1)
-            unposed = _tf_product(feature, constants['basis'], constants['transposed_basis'])
+            unposed = (tf.matmul(feature, constants['basis']) if few
+                       else _tf_product(feature, constants['basis'], constants['transposed_basis']))
 
             # 3. Skinning, and the translation
             shifts = tf.concat([tf.transpose(shifts, [2, 0, 1]), trans[:, :, None]], 2)
-            world = tf.transpose(posed[:, :3], [3, 1, 0, 2])
-            vertices = tf_skin(unposed, world, shifts, constants['weights'], self.size[0])
+            vertices = (tf_skin_few if few else tf_skin)(
+                unposed, tf.transpose(world, [3, 1, 0, 2]), shifts, constants['weights'], self.size[0])
             return vertices, unposed, rotations, *kinematics
 
     @property
@@ -112,7 +114,7 @@ class SMPL:
             raise ValueError(f'theta {theta.shape}: {3 * self.num_joints} columns expected, 3 for each joint')
         return tf.reshape(trans, [-1, 3]), beta, theta
 
-    def _tf_constants(self, num_columns):
+    def _tf_constants(self, num_columns, few):
         if num_columns not in self._constants:
             basis = self._basis[:len(self._basis) - self.num_betas + num_columns]
             weights = np.zeros((self.num_joints + 1, basis.shape[1] // 3), basis.dtype)
@@ -120,7 +122,8 @@ class SMPL:
             self._constants[num_columns] = (GraphConstants(
                 basis=basis, weights=weights, J_template=self.J_template.reshape(1, -1),
                 J_shapedirs=self.J_shapedirs[:num_columns]), GraphConstants(transposed_basis=basis.T))
-        return {name: tensor for part in self._constants[num_columns] for name, tensor in part().items()}
+        parts = self._constants[num_columns][:1 if few else 2]
+        return {name: tensor for part in parts for name, tensor in part().items()}
 
 
 def _tf_product(feature, basis, transposed_basis):
@@ -170,7 +173,8 @@ def _planar_basis(template, posedirs, shapedirs, floats, block=128):
     Filled in blocks of vertices that fit the cache.
     """
     num_vertices, num_pose = len(template), posedirs.shape[2]
-    basis = np.zeros((1 + num_pose + shapedirs.shape[2], 3, padded_width(num_vertices)), floats)
+    basis = aligned_empty((1 + num_pose + shapedirs.shape[2], 3, padded_width(num_vertices)), floats)
+    basis[:, :, num_vertices:] = 0
     basis[0, :, :num_vertices] = template.T
     for start in range(0, num_vertices, block):
         rows = slice(start, min(start + block, num_vertices))

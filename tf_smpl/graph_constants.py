@@ -6,12 +6,23 @@ the function captures; in a v1 graph each is a resource that fills itself from t
 needs it. Nothing is to be initialised, no collection or checkpoint knows of it.
 """
 import itertools
+import math
 
 import numpy as np
 import tensorflow as tf
 
 ATTRIBUTE = '_tf_smpl_constants'
+ALIGNMENT = 64                          # bytes: of arrays that TensorFlow takes as they are, where it copies others
 _serial = itertools.count()
+
+
+def aligned_empty(shape, dtype):
+    """An array, not filled, that a graph shares instead of copying it."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start:start + size].view(dtype).reshape(shape)
 
 
 class GraphConstants:

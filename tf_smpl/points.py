@@ -16,10 +16,10 @@ from .batch_lbs import (
     subtrees,
     tf_cross,
     tf_d_pose_feature,
-    tf_forward_kinematics,
     tf_joint_rotations,
     tf_left_jacobians,
     tf_pose_feature,
+    tf_world_rotations,
 )
 from .batch_smpl import NUM_IDENTITY, joint_shapedirs
 from .graph_constants import GraphConstants
@@ -39,12 +39,13 @@ class Posed(NamedTuple):
 
 
 class Moving(NamedTuple):
-    """Points and their derivatives: points [N, L, C]; d_theta [N, C, L, 3 J]; turns [N, C, 3 J + 3] as in Posed, from
-    which the derivatives by beta are made.
+    """Points and their derivatives: points [N, L, C]; d_theta [N, C, L, 3 J]; and from which those by beta are made:
+    turns [N, C, 3 J + 3] as in Posed, and moved [N, C, T], those before which beta moves anything, in matrix_dtype.
     """
     points: Any
     d_theta: Any
     turns: Any
+    moved: Any
 
 
 class SMPLPoints:
@@ -84,15 +85,19 @@ class SMPLPoints:
     def posed(self, trans, beta, theta):
         """Returns them as Posed."""
         local = tf_joint_rotations(theta, self.num_joints)                              # [3, 3, J, N]
-        world = tf_forward_kinematics(local, tf.zeros_like(local[0]), self.parents)[0][:, :3]
-        feature = tf.concat([tf.ones_like(trans[:, :1]), tf_pose_feature(local), beta], 1)
-        y = tf.reshape(tf.matmul(feature, self._constants()['basis']), [-1, self.num_joints + 1, 3, self.num_points])
+        world = tf_world_rotations(local, self.parents)
+        one = tf.ones_like(theta[:, :1])
+        y = tf.reshape(tf.matmul(tf.concat([one, tf_pose_feature(local), beta], 1),
+                                 self._constants()['basis']), [-1, self.num_joints + 1, 3, self.num_points])
         local, world = (tf.transpose(rotations, [3, 2, 0, 1]) for rotations in (local, world))
-        parts = tf.matmul(world, y[:, :-1])
-        points = tf.reduce_sum(parts, 1) + y[:, -1] + trans[:, :, None]
-        turns = tf.reshape(tf.transpose(world, [0, 2, 1, 3]), [-1, 3, 3 * self.num_joints])
-        turns = tf.concat([turns, tf.eye(3, dtype=self.dtype) + 0 * turns[:, :, :3]], 2)[:, :self.num_axes]
-        return Posed(tf.transpose(points, [0, 2, 1])[:, :, :self.num_axes], local, world, parts, turns)
+        y, root = tf.split(y, [self.num_joints, 1], axis=1)
+        parts = tf.matmul(world, y)
+        points = tf.reduce_sum(parts, 1) + tf.squeeze(root, 1) + tf.expand_dims(trans, 2)
+        points = tf.transpose(points, [0, 2, 1])[:, :, :self.num_axes]
+        turns = tf.transpose(world, [0, 2, 1, 3])[:, :self.num_axes]
+        turns = tf.reshape(turns, [-1, self.num_axes, 3 * self.num_joints])
+        still = tf.expand_dims(one, 2) * tf.constant(np.eye(3)[:self.num_axes], self.dtype)
+        return Posed(points, local, world, parts, tf.concat([turns, still], 2))
 
     def moving(self, trans, beta, theta):
         """Returns them as Moving."""
@@ -101,19 +106,19 @@ class SMPLPoints:
     def moving_of(self, posed, theta):
         """Returns as Moving what was posed by theta [N, 3 J]."""
         points, local, world, parts, turns = posed
-        above = tf.gather(world, np.maximum(self.parents, 0), axis=1)[:, 1:]
         jacobians = tf_left_jacobians(tf.reshape(theta, [-1, self.num_joints, 3]))      # [N, J, 3, 3]
-        axes = tf.concat([jacobians[:, :1], tf.matmul(above, jacobians[:, 1:])], 1)
+        axes = tf.expand_dims(tf.matmul(world, jacobians, transpose_b=True), 4)         # turned by its own rotation
         swept = tf.reshape(tf.matmul(self._below, tf.reshape(parts, [-1, self.num_joints, 3 * self.num_points])),
                            [-1, self.num_joints, 3, 1, self.num_points])
-        d_turned = tf_cross(axes[..., None], swept, 2)[:, :, :self.num_axes]            # [N, J, C, 3, L]
+        d_turned = tf_cross(axes, swept, 2)[:, :, :self.num_axes]            # [N, J, C, 3, L]
         d_turned = tf.transpose(d_turned, [0, 2, 4, 1, 3])                              # [N, C, L, J, 3]
         d_turned = tf.reshape(d_turned, [-1, self.num_axes * self.num_points, 3 * self.num_joints])
         d_corrected = tf.reshape(tf.matmul(tf.reshape(turns, [-1, turns.shape[2]]), self._constants()['by_pose']),
                                  [-1, self.num_axes * self.num_points, self.num_pose])
         d_corrected = tf.matmul(d_corrected, tf_d_pose_feature(local, jacobians))
         d_theta = tf.reshape(d_turned + d_corrected, [-1, self.num_axes, self.num_points, 3 * self.num_joints])
-        return Moving(points, d_theta, turns)
+        moved = tf.gather(tf.cast(turns, self.matrix_dtype), self._moved, axis=2)
+        return Moving(points, d_theta, turns, moved)
 
     def d_beta(self, moving):
         """Derivatives of the points by beta [N, C L, B], in matrix_dtype; rows x of all points, y of all .."""
@@ -127,7 +132,7 @@ class SMPLPoints:
         turns, by_beta = self._tf_moved(moving, coefficients.dtype)
         count = coefficients.shape[1]
         motions = tf.matmul(tf.reshape(coefficients, [-1, self.num_betas]), by_beta)
-        motions = tf.matmul(turns[:, None], tf.reshape(motions, [-1, count, turns.shape[2], self.num_points]))
+        motions = tf.matmul(tf.expand_dims(turns, 1), tf.reshape(motions, [-1, count, turns.shape[2], self.num_points]))
         return tf.reshape(motions, [-1, count, self.num_axes * self.num_points])
 
     def beta_products(self, moving, vectors):
@@ -135,21 +140,22 @@ class SMPLPoints:
         turns, by_beta = self._tf_moved(moving, vectors.dtype)
         count = vectors.shape[1]
         vectors = tf.reshape(vectors, [-1, count, self.num_axes, self.num_points])
-        back = tf.reshape(tf.matmul(turns[:, None], vectors, transpose_a=True), [-1, by_beta.shape[1]])
+        back = tf.reshape(tf.matmul(tf.expand_dims(turns, 1), vectors, transpose_a=True), [-1, by_beta.shape[1]])
         return tf.reshape(tf.matmul(back, by_beta, transpose_b=True), [-1, count, self.num_betas])
 
-    def beta_gram(self, moving, of_shape, of_exp):
-        """d_beta D d_beta^T [N, C L, C L], in matrix_dtype, where D is diagonal: of_shape [N] for each coefficient of
-        identity, of_exp [N] for each of expression.
+    def beta_gram(self, moving, factors):
+        """d_beta D d_beta^T [N, C L, C L], in matrix_dtype, where D is diagonal: of factors [N, 2] the first for each
+        coefficient of identity, the second for each of expression.
 
         The points are linear in the turns, so their products are made of those of the template's pose, one table.
         """
-        turns = self._tf_turns(moving)
-        halves = [tf.cast(factor, self.matrix_dtype)[:, None, None] * turns for factor in (of_shape, of_exp)]
-        halves = tf.reshape(tf.concat(halves, 2), [-1, 2 * turns.shape[2]])
+        turns = moving.moved
+        factors = tf.reshape(tf.cast(factors, self.matrix_dtype), [-1, 1, 2, 1])
+        halves = tf.reshape(factors * tf.expand_dims(turns, 2), [-1, 2 * turns.shape[2]])
         halves = tf.matmul(halves, self._matrix_constants()['pairs'])
         halves = tf.reshape(halves, [-1, self.num_axes, turns.shape[2], self.num_points ** 2])
-        gram = tf.reshape(tf.matmul(turns[:, None], halves), [-1, *[self.num_axes] * 2, *[self.num_points] * 2])
+        gram = tf.matmul(tf.expand_dims(turns, 1), halves)
+        gram = tf.reshape(gram, [-1, *[self.num_axes] * 2, *[self.num_points] * 2])
         rows = self.num_axes * self.num_points
         return tf.reshape(tf.transpose(gram, [0, 1, 3, 2, 4]), [-1, rows, rows])
 
@@ -157,11 +163,7 @@ class SMPLPoints:
         """Turns [N, C, T] and what beta does before them [B, T L], in a dtype: in matrix_dtype where anything moves."""
         if dtype == self.dtype:
             return moving.turns, self._constants()['by_beta']
-        return self._tf_turns(moving), self._matrix_constants()['by_moved']
-
-    def _tf_turns(self, moving):
-        """The turns [N, C, T] before which beta moves anything, in matrix_dtype."""
-        return tf.gather(tf.cast(moving.turns, self.matrix_dtype), self._moved, axis=2)
+        return moving.moved, self._matrix_constants()['by_moved']
 
 
 def _joint_basis(model, triangles, b_coords):

@@ -17,12 +17,13 @@ import tensorflow as tf
 
 from .batch_lbs import (
     subtrees,
-    tf_cross,
+    tf_cross_parts,
     tf_d_pose_feature,
     tf_left_jacobians,
+    tree_differences,
 )
 from .batch_smpl import SMPL
-from .graph_constants import GraphConstants
+from .graph_constants import GraphConstants, aligned_empty
 
 ROUNDING = 8                            # in units of the last place: of a sum as long as a normal matrix's
 AXES = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
@@ -57,23 +58,24 @@ class SMPLVertices(SMPL):
         super().__init__(model, dtype=dtype)
         self.matrix_dtype = tf.as_dtype(matrix_dtype)
         floats = self.matrix_dtype.as_numpy_dtype
-        posedirs, shapes = np.split(self._basis[1:].astype(floats), [len(self._basis) - 1 - self.num_betas])
-        weights = np.zeros((self.num_joints, shapes.shape[1] // 3), floats)
+        shapes = aligned_empty((3, self._basis.shape[1] // 3, self.num_betas), floats)
+        shapes.reshape(-1, self.num_betas)[...] = self._basis[len(self._basis) - self.num_betas:].T
+        weights = np.zeros((self.num_joints, shapes.shape[1]), floats)
         weights[:, :self.size[0]] = self.weights.T
         self._pairs = _sharing_pairs(shapes, weights)
         tables = _Later([1 + len(AXES) * len(self._pairs), self.num_betas ** 2], floats,
                         lambda: _pair_tables(shapes, weights, self._pairs))
         self._below = subtrees(self.parents).astype(floats)
         self._derivatives = GraphConstants(
-            posedirs=posedirs, transposed_shapes=np.ascontiguousarray(shapes.T), weights=weights, tables=tables,
-            shared=_shared(shapes, weights), d_joints=self.J_shapedirs.reshape(
+            posedirs=self._basis[1:len(self._basis) - self.num_betas].astype(floats), shapes=shapes, weights=weights,
+            shared=_shared(shapes, weights), tables=tables, d_joints=self.J_shapedirs.reshape(
                 self.num_betas, self.num_joints, 3).transpose(1, 2, 0).astype(floats))
 
     def posed(self, trans, beta, theta):
         """Returns the vertices as PosedVertices."""
-        points, unposed, local, posed, shifts = self._tf_posed(trans, beta, theta)
-        local, world = (tf.transpose(x, [3, 2, 0, 1]) for x in (local, posed[:, :3]))
-        centres, shifts = (tf.transpose(x, [2, 1, 0]) for x in (posed[:, 3], shifts))
+        points, unposed, local, world, centres, shifts = self._tf_posed(trans, beta, theta, few=True)
+        local, world = (tf.transpose(x, [3, 2, 0, 1]) for x in (local, world))
+        centres, shifts = (tf.transpose(x, [2, 1, 0]) for x in (centres, shifts))
         return PosedVertices(points, unposed, local, world, centres, shifts)
 
     def moving(self, trans, beta, theta):
@@ -88,17 +90,21 @@ class SMPLVertices(SMPL):
         weights = self._derivatives()['weights']
         frames = tf.matmul(tf.reshape(tf.transpose(world, [0, 3, 2, 1]), [-1, self.num_joints]), weights)
         frames = tf.reshape(frames, [-1, 3, 3, weights.shape[1]])
-        corrected = self._tf_d_corrected(local, jacobians)
-        d_theta = self._tf_d_turned(world, centres, shifts, jacobians, unposed)
-        d_theta += tf.add_n([frames[:, None, axis] * corrected[:, :, axis, None] for axis in range(3)])
-        return MovingVertices(d_theta, frames, world, self._tf_d_joints(world))
+        turned = self._tf_d_turned(world, centres, shifts, jacobians, unposed)
+        corrected = tf.unstack(self._tf_d_corrected(local, jacobians), axis=2)
+        d_theta = [tf.add_n([part, *(frame * x for frame, x in zip(column, corrected, strict=True))])
+                   for part, column in zip(turned, zip(*_rows_of(frames), strict=True), strict=True)]
+        return MovingVertices(tf.stack(d_theta, 2), frames, world, self._tf_d_joints(world))
 
     def beta_products(self, moving, vectors):
         """Products of K vectors [N, K, 3, P] with the vertices' derivatives by beta -> [N, K, B]."""
         constants = self._derivatives()
-        turned = tf.add_n([moving.frames[:, None, :, axis] * vectors[:, :, None, axis] for axis in range(3)])
+        parts = tf.unstack(vectors, axis=2)
+        turned = tf.stack([tf.add_n([frame * part for frame, part in zip(row, parts, strict=True)])
+                           for row in _rows_of(moving.frames)], 2)
         flat = tf.reshape(turned, [-1, 3 * vectors.shape[3]])
-        of_shapes = tf.reshape(tf.matmul(flat, constants['transposed_shapes']), [-1, vectors.shape[1], self.num_betas])
+        of_shapes = tf.matmul(flat, tf.reshape(constants['shapes'], [flat.shape[1], self.num_betas]))
+        of_shapes = tf.reshape(of_shapes, [-1, vectors.shape[1], self.num_betas])
         by_joint = tf.matmul(tf.reshape(vectors, [-1, vectors.shape[3]]), constants['weights'], transpose_b=True)
         by_joint = tf.reshape(by_joint, [-1, vectors.shape[1], 3 * self.num_joints])
         d_joints = tf.reshape(tf.transpose(moving.d_joints, [0, 2, 1, 3]), [-1, 3 * self.num_joints, self.num_betas])
@@ -132,10 +138,9 @@ class SMPLVertices(SMPL):
     def _tf_gram_of_one(self, moving):
         frames, d_joints, weights = moving                                              # [3, 3, P], [J, 3, B], [P]
         constants = self._derivatives()
-        shapes = tf.reshape(constants['transposed_shapes'], [3, -1, self.num_betas])
         taken = tf.einsum('jp,jcb->cpb', constants['weights'], d_joints)
-        rows = tf.add_n([frame[..., None] * shape for frame, shape in zip(tf.unstack(frames), tf.unstack(shapes),
-                                                                         strict=True)])
+        rows = tf.add_n([frame * shape for frame, shape in zip(
+            tf.unstack(tf.expand_dims(frames, 3)), tf.unstack(constants['shapes']), strict=True)])
         rows = tf.reshape((rows + taken) * tf.sqrt(weights)[:, None], [-1, self.num_betas])
         return tf.matmul(rows, rows, transpose_a=True)
 
@@ -144,15 +149,16 @@ class SMPLVertices(SMPL):
         translations of the transformations relative to the rest pose.
         """
         d_joints = self._derivatives()['d_joints']
-        of_world, own = tf.unstack(world, axis=1), tf.unstack(d_joints)
-        moved = [own[0] + tf.zeros_like(of_world[0][:, :, :1])]
-        for joint, parent in enumerate(self.parents[1:], 1):
-            moved.append(moved[parent] + tf.matmul(of_world[parent], own[joint] - own[parent]))
-        return tf.stack(moved, 1) - tf.matmul(world, d_joints)
+        back = tf.constant(tree_differences(self.parents), world.dtype)
+        back = tf.matmul(back, tf.reshape(world, [-1, self.num_joints, 9]))
+        back += tf.constant(np.outer(np.eye(self.num_joints)[0], np.eye(3)), world.dtype)       # the root's parent
+        moved = tf.matmul(tf.reshape(back, [-1, self.num_joints, 3, 3]), d_joints)
+        moved = tf.matmul(self._below, tf.reshape(moved, [-1, self.num_joints, 3 * self.num_betas]), transpose_a=True)
+        return tf.reshape(moved, [-1, self.num_joints, 3, self.num_betas])
 
     def _tf_d_turned(self, world, centres, shifts, jacobians, unposed):
-        """What turning about the joints does to skinned vertices [N, 3 J, 3, P]: the cross products of the axes with
-        the parts of each vertex that hang below a joint.
+        """What turning about the joints does to skinned vertices, by coordinate: three [N, 3 J, P], the cross products
+        of the axes with the parts of each vertex that hang below a joint.
         """
         weights = self._derivatives()['weights']
         unposed = tf.reshape(unposed, [-1, 1, 3, weights.shape[1]])
@@ -160,10 +166,9 @@ class SMPLVertices(SMPL):
         parts = tf.matmul(self._below, tf.reshape(parts, [-1, self.num_joints, 3 * weights.shape[1]]))
         parts = tf.reshape(parts, [-1, self.num_joints, 3, weights.shape[1]])
         parts -= centres[..., None] * tf.matmul(self._below, weights)[:, None]
-        above = tf.gather(world, np.maximum(self.parents, 0), axis=1)[:, 1:]
-        axes = tf.concat([jacobians[:, :1], tf.matmul(above, jacobians[:, 1:])], 1)     # [N, J, 3, 3], columns
-        turned = tf_cross(tf.linalg.matrix_transpose(axes)[..., None], parts[:, :, None], 3)
-        return tf.reshape(turned, [-1, 3 * self.num_joints, 3, weights.shape[1]])
+        axes = tf.matmul(jacobians, world, transpose_b=True)                            # [N, J, 3, 3], rows
+        turned = tf_cross_parts(tf.expand_dims(axes, 4), tf.expand_dims(parts, 2), 3)
+        return [tf.reshape(part, [-1, 3 * self.num_joints, weights.shape[1]]) for part in turned]
 
     def _tf_d_corrected(self, local, jacobians):
         """What the pose correctives add to vertices before they are turned [N, 3 J, 3, P]."""
@@ -173,31 +178,37 @@ class SMPLVertices(SMPL):
         return tf.reshape(corrected, [-1, 3 * self.num_joints, 3, posedirs.shape[1] // 3])
 
 
+def _rows_of(frames):
+    """Frames [N, 3, 3, P] as a list of rows, each a list of [N, 1, P]: products with such ones are the quickest."""
+    return [tf.unstack(row, axis=2) for row in tf.unstack(tf.expand_dims(frames, 1), axis=2)]
+
+
 def _sharing_pairs(shapes, weights):
-    """Pairs of joints i < j that move vertices together, of blend shapes [B, 3 P] and weights [J, P]; without those
+    """Pairs of joints i < j that move vertices together, of blend shapes [3, P, B] and weights [J, P]; without those
     whose share of the normal matrix, as of its trace, is rounding.
     """
-    sizes = np.sum(np.square(shapes), axis=0, dtype=np.float64).reshape(3, -1).sum(axis=0)
-    shares = (weights * sizes) @ weights.T / max(np.sum(weights.sum(axis=0) ** 2 * sizes), np.finfo(float).tiny)
+    sizes = np.einsum('cpb,cpb->p', shapes, shapes)
+    shares = (weights * sizes) @ weights.T / max(np.sum(weights.sum(axis=0) ** 2 * sizes), np.finfo(shapes.dtype).tiny)
     return [(i, j) for i, j in itertools.combinations(range(len(weights)), 2)
             if shares[i, j] > ROUNDING * np.finfo(shapes.dtype).eps]
 
 
 def _pair_tables(shapes, weights, pairs):
-    """Of blend shapes [B, 3 P] and weights [J, P], flat [1 + 6 pairs, B^2]: the normal matrix at rest, for each pair
+    """Of blend shapes [3, P, B] and weights [J, P], flat [1 + 6 pairs, B^2]: the normal matrix at rest, for each pair
     of joints i < j and each pair of axes a <= b sum_v w_i w_j S_a^T S_b, made symmetric by its transpose where a < b.
     """
-    axes = shapes.reshape(len(shapes), 3, -1)
-    tables = np.empty((1 + len(pairs) * len(AXES), len(shapes), len(shapes)), shapes.dtype)
-    at_rest = shapes * np.tile(weights.sum(0), 3)
-    tables[0] = at_rest @ at_rest.T
+    tables = aligned_empty((1 + len(pairs) * len(AXES), *[shapes.shape[2]] * 2), shapes.dtype)
+    at_rest = (axis * weights.sum(axis=0)[:, None] for axis in shapes)
+    tables[0] = sum(part.T @ part for part in at_rest)
     for (i, j), of_pair in zip(pairs, np.split(tables[1:], len(pairs)) if pairs else [], strict=True):
         common = np.flatnonzero(weights[i] * weights[j])
-        roots = np.sqrt(weights[i] * weights[j])[common]
-        parts = [np.ascontiguousarray(axes[:, axis][:, common] * roots) for axis in range(3)]
+        parts = [axis[common] * np.sqrt(weights[i] * weights[j])[common, None] for axis in shapes]
+        squares = [part.T @ part for part in parts]
         for (a, b), entry in zip(AXES, of_pair, strict=True):
-            product = parts[a] @ parts[b].T
-            entry[...] = product if a == b else product + product.T
+            entry[...] = squares[a]
+            if a != b:                                          # a square costs half of what another product does
+                both = parts[a] + parts[b]
+                entry[...] = both.T @ both - squares[a] - squares[b]
     return tables.reshape(len(tables), -1)
 
 
@@ -213,8 +224,7 @@ class _Later:
 
 
 def _shared(shapes, weights):
-    """sum_v w_i w_j S_v [J, J, 3, B] of blend shapes [B, 3 P] and weights [J, P]."""
-    axes = shapes.reshape(len(shapes), 3, -1)
+    """sum_v w_i w_j S_v [J, J, 3, B] of blend shapes [3, P, B] and weights [J, P]."""
     products = (weights[:, None] * weights).reshape(-1, weights.shape[1])
-    shared = np.stack([products @ axes[:, axis].T for axis in range(3)], 1)
+    shared = np.stack([products @ axis for axis in shapes], 1)
     return shared.reshape(len(weights), len(weights), 3, -1)

@@ -14,8 +14,7 @@ def tf_project_points(points, scale, trans):
 def tf_project(points, scale, height):
     """Projects points [..., 3] in metres to image points [..., 2] in pixels, origin top left, y pointing down."""
     import tensorflow.compat.v1 as tf
-    flipped = tf_project_points(points, scale, 0.0) * [1.0, -1.0]
-    return flipped + height * tf.constant([0.0, 1.0], flipped.dtype)
+    return points[..., :2] * (scale * [1.0, -1.0]) + height * tf.constant([0.0, 1.0], points.dtype)
 
 
 def project(points, scale, height):

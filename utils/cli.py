@@ -62,6 +62,14 @@ def without_notes():
         os.waitpid(reader, 0)
 
 
+def quick_session(graph):
+    """A tf.Session that soon starts: without the graph optimiser, which takes longer than it saves in a few runs."""
+    import tensorflow.compat.v1 as tf
+    config = tf.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return tf.Session(graph=graph, config=config)
+
+
 def str2bool(text):
     """Turns yes/no, true/false, t/f, y/n, on/off, 1/0 into a bool; the type of an argparse flag."""
     word = str(text).strip().lower()

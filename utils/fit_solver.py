@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from utils.alignment import wrap
+from utils.cli import quick_session
 from utils.least_squares import STATUS, Problem, equations_of, tf_least_squares
 from utils.sequence_fit import RELATIVE_UNIT, UNITS, Normal, fit_sequence
 
@@ -81,9 +82,7 @@ class FitSolver:
                                                   self._data, keep_steps=self.watch is not None)
             else:
                 self._build_scipy(initial)
-        config = tf.ConfigProto()
-        config.graph_options.rewrite_options.disable_meta_optimizer = True      # costs more than it saves in some fits
-        self._session = tf.Session(graph=graph, config=config)
+        self._session = quick_session(graph)
 
     def _build_scipy(self, initial):
         from utils.scipy_optimizer import ScipyOptimizerInterface  # its import takes longer than a fit
@@ -141,10 +140,10 @@ class _SequenceGraph:
         self._shape, self._rest = np.arange(start, end), np.r_[:start, end:self._x.shape[1]]
         gradient, matrix = tf.concat([equations.g_outer, equations.g_inner], 1), algebra.tf_normal_matrix(equations)
         frames, mixed = tf.gather(matrix, self._rest, axis=1), tf.gather(matrix, self._shape, axis=1)
-        self._normal = Normal(equations.loss, tf.gather(gradient, self._rest, axis=1),
+        self._terms = self.problem.tf_terms(self._x, posed.points, self._data)
+        self._normal = Normal(tf.add_n(list(self._terms.values())), tf.gather(gradient, self._rest, axis=1),
                               tf.reduce_sum(gradient[:, start:end], 0), tf.gather(frames, self._rest, axis=2),
                               frames[:, :, start:end], tf.reduce_sum(mixed[:, :, start:end], 0))
-        self._terms = self.problem.tf_terms(self._x, posed.points, self._data)
 
     def cut(self, values):
         """{name: [N, W]} -> frames [N, Y], shapes [N, S]."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_smpl.load_model import load_object
-from utils.cli import is_embedded, say_once
+from utils.cli import is_embedded, quick_session, say_once
 from utils.files import InputError, write_beside
 from utils.foreign_params import named_blocks
 from utils.synthetic_head.demo import VERSION
@@ -81,7 +81,7 @@ def evaluate(smpl, params):
         one = FlameParams(*(tf.placeholder(smpl.dtype, [1, value.shape[1]], name)
                             for name, value in params._asdict().items()))
         tf_vertices = smpl(one.trans, one.beta, one.theta)
-    with contextlib.closing(tf.Session(graph=graph)) as session:
+    with contextlib.closing(quick_session(graph)) as session:
         for i in range(len(params.trans)):
             yield session.run(tf_vertices, dict(zip(one, take(params, i), strict=True)))[0]
 

@@ -32,6 +32,7 @@ STATUS = ('running', 'the loss settled', 'the step vanished', 'the gradient vani
 INNER = ('shape', 'exp')
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e-12, 1e12
 POOR_GAIN = 0.6                 # of what a step promised: below, the curvature that it missed is taken in
+LEAST_LEFT = 1e-2               # of what a step lowered the loss by may be left, however well it was foreseen
 LEAST_LOSS = 1e-12              # of the first loss: below, it is nothing but rounding
 FLOOR = 1e-9                    # least scale of a parameter, as a part of the largest
 
@@ -75,10 +76,14 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     problem to problem; tf_residuals gets it as attributes. keep_steps: of N = 1, the start and what each
     iteration found.
 
-    A problem stops where an accepted step lowers its loss by less than ftol of it, where no number moves by more than
-    xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of it; losses below LEAST_LOSS
-    of the first are as good as that. Raises KeyError for a term without weight, ValueError for a negative one and for a
-    term or variable on which nothing depends.
+    A problem stops where less than ftol of its loss can be left to gain: where an accepted step lowered it by that, or
+    by more but as much as was promised but for that. (Where each step leaves a part k of the error, the next one lowers
+    the loss by k^2 of what this one did, and this one by 1 - 2 k to 1 + 2 k of what it promised.) It stops also where
+    no number moves by more than xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of
+    it; losses below LEAST_LOSS of the first are as good as that.
+
+    Raises KeyError for a term without weight, ValueError for a negative one and for a term or variable on which nothing
+    depends.
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
@@ -87,7 +92,7 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     terms, zero = tf.stack(list(before.values()), 1), tf.zeros_like(x[:, 0], tf.int32)
     first = tf.reduce_sum(terms, 1)
     status = tf.where(tf.math.is_finite(first), zero + RUNNING, zero + NOT_FINITE)
-    running = tf.where(tf.equal(status, RUNNING))[:, 0]
+    running = tf.squeeze(tf.where(tf.equal(status, RUNNING)), 1)
     state = _State(x, posed, terms, tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(first) + FIRST_DAMPING, zero,
                    status, running)
 
@@ -96,7 +101,7 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
         return state, tf.concat([rows, tf.concat([state.x, state.terms], 1)], 0) if keep_steps else rows
     loop = state, tf.concat([x, terms], 1) if keep_steps else x[:0]
     shapes = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), loop)
-    state, rows = tf.while_loop(lambda state, _: tf.size(state.active) > 0, tf_body, loop, shapes, back_prop=False)
+    state, rows = tf.while_loop(lambda state, _: tf.size(state.active) > 0, tf_body, loop, shapes)
     after, steps = dict(zip(before, tf.unstack(state.terms, axis=1), strict=True)), ()
     if keep_steps:
         values, terms = tf.split(rows, [x.shape[1], len(before)], 1)
@@ -106,8 +111,9 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
 
 def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol, state):
     """Tries a step in every problem that runs and takes it where the loss is lower."""
+    places = tf.expand_dims(state.active, 1)
     (x, posed, terms, last_gradient, moved, damping, iterations), data, least = tf.nest.map_structure(
-        lambda part: tf.gather(part, state.active), (tuple(state[:7]), data, least))
+        lambda part: tf.gather_nd(part, places), (tuple(state[:7]), data, least))
     algebra = equations_of(problem.points)
     equations = algebra.tf_equations(problem, x, posed, data)
     gradient = tf.concat([equations.g_outer, equations.g_inner], 1)
@@ -116,29 +122,29 @@ def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol
     step = tf.cond(tf.reduce_any(tf.not_equal(moved, 0)), lambda: _tf_curved_step(
         step, tf_solve, gradient - last_gradient - algebra.tf_times(equations, moved), moved), lambda: step)
     scales = tf.concat([equations.s_outer, equations.s_inner], 1)
-    promised = tf.reduce_sum(step * (damping[:, None] * scales * step - gradient), 1)
+    promised = tf.reduce_sum(step * (tf.expand_dims(damping, 1) * scales * step - gradient), 1)
 
     there, tried = tf_tried(x + step, data)
     tried = tf.stack(list(tried.values()), 1)
     loss, lowered = tf.reduce_sum(terms, 1), tf.reduce_sum(terms - tried, 1)
     accepted, gain = lowered >= 0, lowered / promised                       # not so where it is NaN
     damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
-    small = tf.maximum(loss, least)
+    small, left = tf.maximum(loss, least), tf.clip_by_value(tf.abs(1 - gain), LEAST_LEFT, 1) * lowered
     status = tf.zeros_like(iterations)
     for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
-                          (accepted & (lowered <= ftol * small), SETTLED),
+                          (accepted & (left <= ftol * small), SETTLED),
                           (tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
                           (tf.abs(promised) <= gtol * small, NO_GRADIENT)):
-        status = tf.where(is_so, tf.fill(tf.shape(status), reason), status)
+        status = tf.where_v2(is_so, reason, status)
     x, posed, terms = tf.nest.map_structure(
         lambda new, old: tf.where_v2(tf.reshape(accepted, [-1] + [1] * (new.shape.rank - 1)), new, old),
         (x + step, there, tried), (x, posed, terms))
-    moved = tf.where_v2((accepted & (gain < POOR_GAIN))[:, None], step, tf.zeros_like(step))
-    damping, places = tf.maximum(damping, LEAST_DAMPING), state.active[:, None]
+    moved = tf.where_v2(tf.expand_dims(accepted & (gain < POOR_GAIN), 1), step, 0)
+    damping = tf.maximum(damping, LEAST_DAMPING)
     parts = tf.nest.map_structure(
         lambda whole, part: tf.tensor_scatter_nd_update(whole, places, part), tuple(state[:8]),
         (x, posed, terms, gradient, moved, damping, iterations + 1, status))
-    return _State(*parts, tf.boolean_mask(state.active, tf.equal(status, RUNNING)))
+    return _State(*parts, tf.gather(state.active, tf.squeeze(tf.where(tf.equal(status, RUNNING)), 1)))
 
 
 def _tf_curved_step(step, tf_solve, lacking, moved):
@@ -147,9 +153,8 @@ def _tf_curved_step(step, tf_solve, lacking, moved):
     """
     along, curvature = tf_solve(lacking), tf.reduce_sum(lacking * moved, 1)
     lengths = curvature + tf.reduce_sum(lacking * along, 1)
-    share = tf.where((curvature > 0) & tf.math.is_finite(lengths), tf.reduce_sum(lacking * step, 1) / lengths,
-                     tf.zeros_like(curvature))
-    return step - tf.where_v2((curvature > 0)[:, None], share[:, None] * along, tf.zeros_like(step))
+    share = tf.where_v2((curvature > 0) & tf.math.is_finite(lengths), tf.reduce_sum(lacking * step, 1) / lengths, 0)
+    return step - tf.where_v2(tf.expand_dims(curvature > 0, 1), tf.expand_dims(share, 1) * along, 0)
 
 
 def _tf_squares(residuals):
@@ -198,32 +203,28 @@ class Problem:
 
     def tf_terms(self, x, points, data):
         """The weighted sum of squares of each term, {name: [N]}, of x and its points."""
-        return {name: _tf_squares(term) for name, term in self.tf_weighted(points, self.unpacked(x), data).items()}
+        residuals = self.tf_residual_terms(points, self.unpacked(x), data)
+        return {name: self.weights[name] * _tf_squares(term) for name, term in residuals.items()}
 
-    def tf_weighted(self, points, values, data):
-        """The script's residuals of given points and values, times the root of their weights."""
+    def tf_residual_terms(self, points, values, data):
+        """The script's residuals of given points and values."""
         head = self.head(values)
         params = SimpleNamespace(**values, beta=head.beta, theta=head.theta)
         residuals = self.tf_residuals(params, points, SimpleNamespace(**data))
         for name in residuals:
             if self.weights[name] < 0:
                 raise ValueError(f'the weight of the term {name!r} is {self.weights[name]}, expected 0 or more')
-        return {name: self.weights[name] ** 0.5 * residual for name, residual in residuals.items()}
+        return residuals
 
     def tf_derivatives(self, points, values, data):
-        """The loss [A], half its gradients by the points and by each variable as the terms have it directly, and the
-        TermDerivatives.
-        """
-        terms = self.tf_weighted(points, values, data)
-        loss = tf.add_n([_tf_squares(term) for term in terms.values()])
-        sources = [points, *values.values()]
-        gradients = tf.gradients(list(terms.values()), sources, list(terms.values()))
-        for name, gradient in zip(values, gradients[1:], strict=True):
-            if gradient is None and (name not in FlameParams._fields or gradients[0] is None):
-                raise ValueError(f'no term depends on the variable {name!r}; the terms are {", ".join(terms)}')
-        gradients = [tf.zeros_like(source) if gradient is None else gradient
-                     for source, gradient in zip(sources, gradients, strict=True)]
-        return loss, gradients, tf_term_derivatives(terms, points, values)
+        """The TermDerivatives at points and values."""
+        residuals = self.tf_residual_terms(points, values, data)
+        terms = tf_term_derivatives(residuals, self.weights, points, values)
+        direct = {variable for variable, *_ in terms.priors}.union(*(part[1] for part in terms.rows + terms.dense))
+        for name in values:
+            if name not in direct and (name not in FlameParams._fields or not terms.rows + terms.dense):
+                raise ValueError(f'no term depends on the variable {name!r}; the terms are {", ".join(residuals)}')
+        return terms
 
     def tf_outer_columns(self, by_points, columns, axis=-1):
         """Columns of all outer parameters, along an axis: those of trans and theta by the points, others by name."""
@@ -243,10 +244,14 @@ class Problem:
         parts.update({name: tf.cast(value, like.dtype) for name, value in columns.items() if name in INNER})
         return tf.concat([parts[name] for name in INNER], 2)
 
-    def tf_scales(self, priors, of_terms):
-        """The priors' diagonal [A, O + B], and the scales: that and the terms' own [A, O], never quite zero."""
-        zero = tf.zeros_like(of_terms[:, :1])
-        d = tf.concat([priors[name] if name in priors else tf.tile(zero, [1, self.widths[name]])
-                       for name in self.names], 1)
+    def tf_of_priors(self, priors, values):
+        """The diagonal [A, O + B] of the priors' part of the normal matrix, and half the gradient of theirs."""
+        def tf_total(name, part):
+            found = [prior[part] for prior in priors if prior[0] == name]
+            return tf.add_n(found) if found else tf.zeros_like(values[name])
+        return [tf.concat([tf_total(name, part) for name in self.names], 1) for part in (1, 2)]
+
+    def tf_scales(self, d, of_terms):
+        """The scales: the priors' diagonal [A, O + B] and the terms' own [A, O], never quite zero."""
         s = d + tf.pad(of_terms, [[0, 0], [0, d.shape[1] - self.num_outer]])
-        return d, s + FLOOR * tf.reduce_max(s[:, :self.num_outer], 1, keepdims=True)
+        return s + FLOOR * tf.reduce_max(s[:, :self.num_outer], 1, keepdims=True)

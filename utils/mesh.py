@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 
-from utils.files import InputError, write_beside
+from utils.files import InputError
 from utils.obj_file import read_obj, write_obj
 from utils.ply_file import read_ply, write_ply
 
@@ -53,14 +53,7 @@ class Mesh:
 
     def write_ply(self, filename, *, ascii=False):
         """Writes v, f and vc as PLY, colours 8 bit: binary with float32 coordinates, or text with eight decimals."""
-        if not ascii:
-            return write_ply(filename, self.v, self.f, self.vc)
-        import trimesh
-        colours = None if self.vc is None else np.round(255 * np.clip(self.vc, 0, 1)).astype(np.uint8)
-        content = trimesh.Trimesh(self.v, self.f, vertex_colors=colours, process=False).export(
-            file_type='ply', encoding='ascii')
-        with write_beside(filename) as temporary, open(temporary, 'wb') as file:
-            file.write(content)
+        write_ply(filename, self.v, self.f, self.vc, ascii=ascii)
 
     def write_obj(self, filename):
         """Writes v and f, and vt, ft and the texture where there are any, as utils.obj_file.write_obj does."""

@@ -11,10 +11,9 @@ import tensorflow.compat.v1 as tf
 
 
 class MeshEquations(NamedTuple):
-    """loss [A]; half gradients g_outer [A, O], g_inner [A, B]; the normal matrix without priors: h_outer [A, O, O],
+    """Half gradients g_outer [A, O], g_inner [A, B]; the normal matrix without priors: h_outer [A, O, O],
     h_mixed [A, B, O], h_inner [A, B, B]; d_* [A, O], [A, B]: the priors; s_* the scales.
     """
-    loss: Any
     g_outer: Any
     g_inner: Any
     h_outer: Any
@@ -31,55 +30,69 @@ def tf_equations(problem, x, posed, data):
     values, layer = problem.unpacked(x), problem.points
     moving = layer.moving_of(posed, problem.head(values).theta)
     points, values = tf.identity(posed.points), {name: tf.identity(value) for name, value in values.items()}
-    loss, (d_points, *gradient), terms = problem.tf_derivatives(points, values, data)
+    terms = problem.tf_derivatives(points, values, data)
+    inside = _tf_padded(tf.ones([points.shape[1]], layer.matrix_dtype), moving.d_theta)
+    unit = tf.eye(3, dtype=layer.matrix_dtype)[:, :, None] * inside + 0 * moving.d_theta[:, :3]
+    d_outer = [unit, moving.d_theta]                                            # [A, 3, 3, P], [A, 15, 3, P]
 
-    unit = tf.reshape(tf.eye(3, dtype=layer.matrix_dtype), [1, 3, 3, 1]) + tf.zeros_like(moving.d_theta[:, :3])
-    d_outer = tf.concat([unit, moving.d_theta], 1)                              # [A, 18, 3, P]
-    d_points = _tf_padded(tf.transpose(d_points, [0, 2, 1]), d_outer)           # [A, 3, P]
-    rows = [_tf_row_parts(problem, d_outer, blocks, columns) for blocks, columns in terms.rows]
-    vectors = [d_points[:, None]] + [tf.add_n([back for _, back, _ in rows])] * bool(rows)
-    products = layer.beta_products(moving, tf.concat(vectors, 1))               # [A, 1 + O, B]
-    gradient = tf.concat(gradient, 1) + tf.cast(tf.concat([
-        problem.tf_outer_columns(tf.einsum('aocp,acp->ao', d_outer, d_points), {}), products[:, 0]], 1), x.dtype)
-
-    parts = [_tf_dense_parts(problem, moving, d_outer, g, columns) for g, columns in terms.dense]
+    rows = [_tf_row_parts(problem, moving, d_outer, *term) for term in terms.rows]
+    parts = [_tf_dense_parts(problem, moving, tf.concat(d_outer, 1), *term) for term in terms.dense]
     if rows:
-        parts.append((tf.add_n([h_outer for h_outer, _, _ in rows]), tf.linalg.matrix_transpose(products[:, 1:]),
-                      layer.tf_gram(moving, tf.add_n([square for _, _, square in rows]))))
-    h_outer, h_mixed, h_inner = (tf.add_n(list(matrices)) for matrices in zip(*parts, strict=True))
-    d, s = problem.tf_scales(terms.priors, tf.cast(tf.linalg.diag_part(h_outer), x.dtype))
-    return MeshEquations(loss, *problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s))
+        squares, of_inner, weights = (tf.add_n(list(matrices)) for matrices in zip(*rows, strict=True))
+        parts.append((squares, of_inner, layer.tf_gram(moving, weights)))
+    squares, of_inner, h_inner = (tf.add_n(list(matrices)) for matrices in zip(*parts, strict=True))
+    d, gradient = problem.tf_of_priors(terms.priors, values)
+    gradient += tf.cast(tf.concat([squares[:, :-1, -1], of_inner[:, -1]], 1), x.dtype)
+    h_outer, h_mixed = squares[:, :-1, :-1], tf.linalg.matrix_transpose(of_inner[:, :-1])
+    s = problem.tf_scales(d, tf.cast(tf.linalg.diag_part(h_outer), x.dtype))
+    return MeshEquations(*problem.cut(gradient), h_outer, h_mixed, h_inner, *problem.cut(d), *problem.cut(s))
 
 
-def _tf_row_parts(problem, d_outer, blocks, columns):
-    """Of a term made row by row: its part of h_outer, vectors [A, O, 3, P] whose products with the derivatives of
-    the vertices are its part of h_mixed, and the weights [A, P] of the vertices in h_inner.
+def _tf_row_parts(problem, moving, d_outer, blocks, columns, residuals):
+    """Of a term made row by row: the products of its columns by the outer parameters and, last, its residuals with each
+    other [A, O + 1, O + 1] and with those by the coefficients [A, O + 1, B], whose products with each other are those
+    of the vertices with weights [A, P].
     """
-    element_wise = blocks.shape[3] == 1
-    blocks = _tf_padded(tf.transpose(blocks, [0, 1, 3, 2]), d_outer)            # [A, R, C, P], or [A, 3, 1, P]
-    if element_wise:
-        rows, square = d_outer * blocks[:, None, :, 0], tf.reduce_max(tf.square(blocks[:, :, 0]), 1)
-    else:
-        rows, square = tf.reduce_sum(d_outer[:, :, None] * blocks[:, None], 3), tf.reduce_sum(tf.square(blocks), [1, 2])
-    columns = {name: _tf_padded(tf.transpose(value, [0, 3, 1, 2]), d_outer) for name, value in columns.items()}
-    rows = problem.tf_outer_columns(rows, columns, axis=1)                      # [A, O, R, P]
-    back = rows * blocks[:, None, :, 0] if element_wise else tf.reduce_sum(rows[:, :, :, None] * blocks[:, None], 2)
-    flat = tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]])
-    return tf.map_fn(_tf_gram_of_rows, flat), back, square                      # quicker than one product of all
+    layer, element_wise = problem.points, blocks.shape[3] == 1
+    blocks = _tf_padded(tf.transpose(blocks, [0, 1, 3, 2]), d_outer[0])         # [A, R, C, P], or [A, 3, 1, P]
+    residuals = tf.expand_dims(_tf_padded(residuals, d_outer[0]), 1)            # [A, 1, R, P]
+
+    def tf_any():
+        others = {name: _tf_padded(tf.transpose(value, [0, 3, 1, 2]), blocks) for name, value in columns.items()}
+        rows = tf.concat(d_outer, 1)
+        rows = (rows * blocks[:, None, :, 0] if element_wise
+                else tf.reduce_sum(rows[:, :, None] * blocks[:, None], 3))
+        rows = tf.concat([problem.tf_outer_columns(rows, others, axis=1), residuals], 1)
+        back = rows * blocks[:, None, :, 0] if element_wise else tf.reduce_sum(rows[:, :, :, None] * blocks[:, None], 2)
+        return _tf_squares(rows), layer.beta_products(moving, back)
+
+    def tf_alike():
+        rows, first = tf.concat([*d_outer, residuals], 1), blocks[:, :1, 0, :1]
+        factors = tf.concat([tf.tile(first, [1, rows.shape[1] - 1, 1]), tf.ones_like(first)], 1)    # [A, O + 1, 1]
+        squares = factors * tf.linalg.matrix_transpose(factors) * _tf_squares(rows)
+        return squares, first * factors * layer.beta_products(moving, rows)
+
+    if not element_wise:
+        return *tf_any(), tf.reduce_sum(tf.square(blocks), [1, 2])
+    alike = tf.reduce_all(tf.equal(blocks[..., :layer.size[0]], blocks[:, :1, :, :1]))
+    made = tf_any() if columns else tf.cond(alike, tf_alike, tf_any)            # with one array less
+    return *made, tf.reduce_max(tf.square(blocks[:, :, 0]), 1)
 
 
-@tf.autograph.experimental.do_not_convert
-def _tf_gram_of_rows(rows):
+def _tf_squares(rows):
+    """Products of rows [A, K, R, P] with each other [A, K, K]."""
+    rows = tf.reshape(rows, [-1, rows.shape[1], rows.shape[2] * rows.shape[3]])
     return tf.matmul(rows, rows, transpose_b=True)
 
 
-def _tf_dense_parts(problem, moving, d_outer, g, columns):
-    """What a term of any form adds: g [A, R, C, V] is its Jacobian by the vertices."""
+def _tf_dense_parts(problem, moving, d_outer, g, columns, residuals):
+    """The same products of a term of any form: g [A, R, C, V] is its Jacobian by the vertices."""
     g = _tf_padded(g, d_outer)
     columns = {name: tf.cast(value, g.dtype) for name, value in columns.items()}
     outer = problem.tf_outer_columns(tf.einsum('arcp,aocp->aro', g, d_outer), columns)
+    outer = tf.concat([outer, tf.expand_dims(tf.cast(residuals, g.dtype), 2)], 2)
     inner = problem.points.beta_products(moving, g) + problem.tf_inner_columns(g, columns)
-    return (tf.matmul(outer, outer, transpose_a=True), tf.matmul(inner, outer, transpose_a=True),
+    return (tf.matmul(outer, outer, transpose_a=True), tf.matmul(outer, inner, transpose_a=True),
             tf.matmul(inner, inner, transpose_a=True))
 
 

@@ -1,4 +1,4 @@
-"""Binary PLY files of triangles, read and written in NumPy; of all other kinds trimesh, whose import takes 0.5 s."""
+"""PLY files of triangle meshes: written as psbody does, read as far as they hold points, triangles and colours."""
 import re
 
 import numpy as np
@@ -13,29 +13,37 @@ HEADER = re.compile(rb'ply\nformat binary_little_endian 1\.0\n(?:(?:comment|obj_
                     rb'element face (\d+)\nproperty list (\w+) (\w+) \w+\nend_header\n')
 
 
-def write_ply(filename, v, f=None, vc=None):
-    """Writes v [V, 3] as float32, f [F, 3], and colours vc [V, 3] (red, green, blue from 0 to 1) in 8 bit, opaque."""
-    vertices = np.zeros(len(v), [('place', '<f4', 3), *[('colour', 'u1', 4)] * (vc is not None)])
-    vertices['place'] = v
-    lines = ['ply', 'format binary_little_endian 1.0', f'element vertex {len(v)}']
-    lines += [f'property float {axis}' for axis in 'xyz']
+def write_ply(filename, v, f, vc=None, *, ascii=False):
+    """Writes v [V, 3], f [F, 3] and, where there are any, colours vc [V, 3] from 0 to 1, which become 8 bit.
+
+    Binary with float32 coordinates, or text with eight decimals. Our own, since trimesh gives each colour an alpha
+    that psbody's files have not, and takes longer to import than a head to be fitted.
+    """
+    vertices = np.empty(len(v), [('v', '<f4', 3)] + [('vc', 'u1', 3)] * (vc is not None))
+    vertices['v'] = v
     if vc is not None:
-        vertices['colour'] = 255
-        vertices['colour'][:, :3] = np.round(255 * np.clip(vc, 0, 1))
-        lines += [f'property uchar {colour}' for colour in ('red', 'green', 'blue', 'alpha')]
-    faces = np.zeros(0 if f is None else len(f), [('count', 'u1'), ('corners', '<i4', 3)])
-    if f is not None:
-        faces['count'], faces['corners'] = 3, f
-        lines += [f'element face {len(f)}', 'property list uchar int vertex_indices']
-    header = '\n'.join([*lines, 'end_header', ''])
+        vertices['vc'] = np.round(255 * np.clip(vc, 0, 1))
+    faces = np.empty(0 if f is None else len(f), [('corners', 'u1'), ('f', '<i4', 3)])
+    faces['corners'], faces['f'] = 3, np.zeros((0, 3)) if f is None else f
+    header = ['ply', f'format {"ascii" if ascii else "binary_little_endian"} 1.0', f'element vertex {len(vertices)}',
+              *(f'property float {axis}' for axis in 'xyz'),
+              *(f'property uchar {colour}' for colour in ('red', 'green', 'blue') if vc is not None),
+              f'element face {len(faces)}', 'property list uchar int vertex_indices', 'end_header']
+    if ascii:
+        lines = [' '.join([f'{x:.8f}' for x in row[0].tolist()] + [str(c) for part in row.tolist()[1:] for c in part])
+                 for row in vertices]
+        lines += ['3 {} {} {}'.format(*corners) for corners in faces['f'].tolist()]
+        content = '\n'.join([*header, *lines, '']).encode()
+    else:
+        content = '\n'.join([*header, '']).encode() + vertices.tobytes() + faces.tobytes()
     with write_beside(filename) as temporary, open(temporary, 'wb') as file:
-        file.write(header.encode() + vertices.tobytes() + faces.tobytes())
+        file.write(content)
 
 
 def read_ply(filename):
-    """Reads a PLY file of any kind: v [V, 3], and f [F, 3] and vc [V, 3] where it has them, as a dict.
+    """Reads {'v': float64 [V, 3]} and, as far as the file has them, 'f': int64 [F, 3] and colours 'vc' [V, 3].
 
-    Vertices and faces keep their order. Raises InputError where it is no whole PLY file, OSError where it is no file.
+    Raises InputError where it is no whole PLY file, OSError where it cannot be read.
     """
     with open(filename, 'rb') as file:
         content = file.read()
@@ -68,10 +76,11 @@ def _read_triangles(content):
 
 
 def _read_any(filename):
+    """Files of other kinds; trimesh takes half a second to import."""
     import trimesh
     try:
         with open(filename, 'rb') as file:
-            found = trimesh.load(file, file_type='ply', process=False, fix_texture=False)
+            found = trimesh.load(file, file_type='ply', process=False, fix_texture=False)   # seams are not split
         content = {'v': np.array(found.vertices, np.float64)}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(f'{filename}: not a whole PLY file') from error

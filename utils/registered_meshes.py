@@ -78,9 +78,8 @@ def _sorted_rows(faces):
 
 
 def _read_ply(path):
-    """Vertices and triangles of a PLY; utils.mesh refuses coordinates that are not finite."""
-    found = read_ply(path)
-    return found['v'], found.get('f', np.zeros((0, 3), np.int64))
+    content = read_ply(path)
+    return content['v'], content.get('f')
 
 
 def _read_obj(path):

@@ -9,7 +9,6 @@ Letters in shapes: N frames, Y variables of a frame, S coefficients of identity,
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.linalg
 from tqdm import tqdm
 
 UNITS = {'trans': 0.01, 'rot': 0.1, 'neck': 0.1, 'jaw': 0.1, 'eyes': 0.1, 'exp': 1.0}     # metres, radians, deviations
@@ -64,6 +63,7 @@ def fit_sequence(evaluate, frames, shape, smooth):
 
 def solve_border(normal, frames, smooth, damping):
     """The step (frames [N, Y], shape [S]) at a damping, and by how much it should lower the loss."""
+    import scipy.linalg  # takes longer to import than a head to be fitted
     changes = np.diff(frames, axis=0, prepend=frames[:1], append=frames[-1:])
     g_frames = normal.g_frames + smooth * (changes[:-1] - changes[1:])
     count, width = g_frames.shape
@@ -90,6 +90,7 @@ def solve_border(normal, frames, smooth, damping):
 
 def _solve_tridiagonal(blocks, smooth, right):
     """Solves for blocks [N, Y, Y] on the diagonal and -diag(smooth) beside it; right [N, Y, Q] -> [N, Y, Q]."""
+    import scipy.linalg
     factors, right = [], right.copy()
     for n, block in enumerate(blocks):
         if n and smooth.any():

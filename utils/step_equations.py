@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from utils.term_derivatives import INNER
+
 
 class Equations(NamedTuple):
-    """loss [A]; half gradients g_outer [A, O], g_inner [A, B]; j_outer [A, M, O]; layer and moving: the points, from
+    """Half gradients g_outer [A, O], g_inner [A, B]; j_outer [A, M, O]; layer and moving: the points, from
     whose Jacobian by the coefficients `blocks` make that of the residuals: [A, R, L, C], or [A, C L] where each
     residual belongs to one coordinate of a point, or None where none does; further [A, P - C L, B]: the Jacobian of
     other residuals, or None; d_* [A, O], [A, B]: the priors; s_* the scales.
     """
-    loss: Any
     g_outer: Any
     g_inner: Any
     j_outer: Any
@@ -43,30 +44,43 @@ def tf_equations(problem, x, posed, data):
     values, layer = problem.unpacked(x), problem.points
     moving = layer.moving_of(posed, problem.head(values).theta)
     points, values = tf.identity(moving.points), {name: tf.identity(value) for name, value in values.items()}
-    loss, (d_points, *gradient), terms = problem.tf_derivatives(points, values, data)
+    terms = problem.tf_derivatives(points, values, data)
 
-    d_points = tf.transpose(d_points, [0, 2, 1])                                # [A, C, L]
     unit = tf.constant(np.eye(3)[:layer.num_axes, None], x.dtype) + tf.zeros_like(moving.d_theta[..., :3])
     d_outer = tf.concat([unit, moving.d_theta], 3)                              # [A, C, L, 18]: trans, then theta
-    gradient = tf.concat(gradient, 1) + tf.concat([
-        problem.tf_outer_columns(tf.einsum('acl,aclo->ao', d_points, d_outer), {}),
-        layer.beta_products(moving, tf.reshape(d_points, [-1, 1, layer.num_axes * layer.num_points]))[:, 0]], 1)
-    j_outer = [problem.tf_outer_columns(_tf_rows_of(blocks, d_outer), columns) for blocks, columns in terms.rows]
+    j_outer = [problem.tf_outer_columns(_tf_rows_of(blocks, d_outer), columns) for blocks, columns, _ in terms.rows]
     j_outer = [tf.reshape(rows, [-1, math.prod(rows.shape[1:3]), rows.shape[3]]) for rows in j_outer]
     j_outer = tf.concat(j_outer + [problem.tf_outer_columns(tf.einsum('arcl,aclo->aro', g, d_outer), columns)
-                                   for g, columns in terms.dense], 1)
-    further = [_tf_further_rows(problem, moving, g, columns) for g, columns in terms.dense]
-    d, s = problem.tf_scales(terms.priors, tf.reduce_sum(tf.square(j_outer), 1))
-    return Equations(loss, *problem.cut(gradient), j_outer, layer, moving, _tf_blocks(terms, layer, j_outer),
+                                   for g, columns, _ in terms.dense], 1)
+    further = [_tf_further_rows(problem, moving, g, columns) for g, columns, _ in terms.dense]
+    d, gradient = problem.tf_of_priors(terms.priors, values)
+    gradient += _tf_gradient(problem, moving, terms, j_outer)
+    s = problem.tf_scales(d, tf.reduce_sum(tf.square(j_outer), 1))
+    return Equations(*problem.cut(gradient), j_outer, layer, moving, _tf_blocks(terms, layer, j_outer),
                      tf.concat(further, 1) if further else None, *problem.cut(d), *problem.cut(s),
                      problem.widths['shape'])
+
+
+def _tf_gradient(problem, moving, terms, j_outer):
+    """Half the gradient [A, O + B] of all terms but the priors, of their Jacobian [A, M, O] by the outer parameters."""
+    layer, residuals = problem.points, [tf.reshape(r, [-1, math.prod(r.shape[1:])]) for *_, r in terms.rows]
+    residuals = tf.concat(residuals + [r for *_, r in terms.dense], 1)
+    d_points = [tf.squeeze(blocks, 3) * r if blocks.shape[3] == 1 else tf.einsum('arlc,arl->acl', blocks, r)
+                for blocks, _, r in terms.rows] + [tf.einsum('arcl,ar->acl', g, r) for g, _, r in terms.dense]
+    inner = layer.beta_products(moving, tf.reshape(tf.add_n(d_points), [-1, 1, layer.num_axes * layer.num_points]))
+    inner = [inner] + [tf.matmul(r, problem.tf_inner_columns(r, columns), transpose_a=True)
+                       for columns, r in ((columns, tf.expand_dims(r, 2)) for _, columns, r in terms.dense)
+                       if not INNER.isdisjoint(columns)]
+    return tf.concat([tf.squeeze(tf.matmul(j_outer, tf.expand_dims(residuals, 2), transpose_a=True), 2),
+                      tf.squeeze(tf.add_n(inner), 1)], 1)
 
 
 def _tf_rows_of(blocks, d_outer):
     """Rows of a term [A, R, L, O] from those of the points [A, C, L, O]."""
     if blocks.shape[3] == 1:
         return blocks * d_outer
-    return tf.add_n([blocks[:, :, :, axis, None] * d_outer[:, None, axis] for axis in range(blocks.shape[3])])
+    return tf.add_n([block * part for block, part in zip(
+        tf.unstack(tf.expand_dims(blocks, 4), axis=3), tf.unstack(tf.expand_dims(d_outer, 1), axis=2), strict=True)])
 
 
 def _tf_further_rows(problem, moving, g, columns):
@@ -77,7 +91,7 @@ def _tf_further_rows(problem, moving, g, columns):
 
 def _tf_blocks(terms, layer, j_outer):
     """What makes rows of residuals of those of points: see Equations."""
-    blocks = [blocks for blocks, _ in terms.rows]
+    blocks = [blocks for blocks, *_ in terms.rows]
     if len(blocks) == 1 and blocks[0].shape[3] == 1:
         return tf.cast(tf.reshape(blocks[0], [-1, layer.num_axes * layer.num_points]), layer.matrix_dtype)
     axes = tf.eye(layer.num_axes, dtype=j_outer.dtype)[:, None]
@@ -87,11 +101,12 @@ def _tf_blocks(terms, layer, j_outer):
 
 def tf_solver(equations, damping):
     """What solves at a damping [A]: a function of right sides [A, O + B] that adds their solutions to the graph."""
-    e, damping = equations, damping[:, None]
+    e, damping = equations, tf.expand_dims(damping, 1)
     dtype, there, num_outer = e.j_outer.dtype, e.layer.matrix_dtype, e.d_outer.shape[1]
     counts = [e.num_shape, e.d_inner.shape[1] - e.num_shape]
-    inverses = [1 / tf.reduce_max(part, 1) for part in tf.split(e.d_inner + damping * e.s_inner, counts, axis=1)]
-    inverse = tf.concat([tf.tile(part[:, None], [1, count]) for part, count in zip(inverses, counts, strict=True)], 1)
+    largest = [tf.reduce_max(part, 1) for part in tf.split(e.d_inner + damping * e.s_inner, counts, axis=1)]
+    inverses = 1 / tf.stack(largest, 1)
+    inverse = tf.gather(inverses, np.repeat([0, 1], counts), axis=1)
     kernel = _tf_kernel(e, inverses, inverse)
     factor = tf.linalg.cholesky(kernel + tf.eye(kernel.shape[1], dtype=there))
     solved_outer = tf.cast(tf.linalg.cholesky_solve(factor, tf.cast(e.j_outer, there)), dtype)
@@ -100,12 +115,12 @@ def tf_solver(equations, damping):
 
     def tf_solve(right):
         r_outer, r_inner = tf.split(right, [num_outer, right.shape[1] - num_outer], axis=1)
-        u = _tf_forward(e, (inverse * r_inner)[:, None])
+        u = _tf_forward(e, tf.expand_dims(inverse * r_inner, 1))
         solved = tf.cast(tf.linalg.cholesky_solve(factor, u), dtype)
-        outer = tf.linalg.cholesky_solve(factor_outer,
-                                         r_outer[:, :, None] - tf.matmul(e.j_outer, solved, transpose_a=True))
+        outer = tf.linalg.cholesky_solve(
+            factor_outer, tf.expand_dims(r_outer, 2) - tf.matmul(e.j_outer, solved, transpose_a=True))
         back = _tf_backward(e, solved + tf.matmul(solved_outer, outer))
-        return tf.concat([outer[:, :, 0], inverse * (r_inner - back[:, :, 0])], 1)
+        return tf.concat([tf.squeeze(outer, 2), inverse * (r_inner - tf.squeeze(back, 2))], 1)
     return tf_solve
 
 
@@ -127,9 +142,9 @@ def tf_normal_matrix(equations):
 
 
 def _tf_kernel(e, inverses, inverse):
-    """Jb L^-1 Jb^T [A, M, M], of L^-1 by group of coefficients and by coefficient [A, B]."""
+    """Jb L^-1 Jb^T [A, M, M], of L^-1 by group of coefficients [A, 2] and by coefficient [A, B]."""
     if e.blocks is not None:
-        kernel = _tf_both(e.blocks, e.layer.beta_gram(e.moving, *inverses))
+        kernel = _tf_both(e.blocks, e.layer.beta_gram(e.moving, inverses))
     if e.further is None:
         return kernel
     scaled = tf.cast(inverse, e.further.dtype)[:, None] * e.further
@@ -167,25 +182,27 @@ def _tf_backward(e, rows):
 def _tf_rows(blocks, matrix):
     """Rows of the residuals [A, R L, X] from rows of the points [A, C L, X]."""
     if blocks.shape.rank == 2:
-        return blocks[:, :, None] * matrix
+        return tf.expand_dims(blocks, 2) * matrix
     rows, count, axes = blocks.shape[1:]
     of_points = tf.reshape(matrix, [-1, 1, axes, count, matrix.shape[2]])
-    made = tf.add_n([blocks[:, :, :, axis, None] * of_points[:, :, axis] for axis in range(axes)])
+    made = tf.add_n([block * part for block, part in zip(
+        tf.unstack(tf.expand_dims(blocks, 4), axis=3), tf.unstack(of_points, axis=2), strict=True)])
     return tf.reshape(made, [-1, rows * count, matrix.shape[2]])
 
 
 def _tf_both(blocks, matrix):
     """Rows and columns of the residuals [A, R L, R L] from those of the points, of a symmetric matrix."""
     if blocks.shape.rank == 2:
-        return blocks[:, :, None] * blocks[:, None] * matrix
+        return tf.expand_dims(blocks, 2) * tf.expand_dims(blocks, 1) * matrix
     return _tf_rows(blocks, tf.linalg.matrix_transpose(_tf_rows(blocks, matrix)))
 
 
 def _tf_columns(blocks, rows):
     """The transpose of _tf_rows: [A, R L, Q] -> [A, C L, Q]."""
     if blocks.shape.rank == 2:
-        return blocks[:, :, None] * rows
+        return tf.expand_dims(blocks, 2) * rows
     num_rows, count, axes = blocks.shape[1:]
     of_points = tf.reshape(rows, [-1, num_rows, count, rows.shape[2]])
-    made = tf.stack([tf.reduce_sum(blocks[:, :, :, axis, None] * of_points, 1) for axis in range(axes)], 1)
+    made = tf.stack([tf.reduce_sum(block * of_points, 1)
+                     for block in tf.unstack(tf.expand_dims(blocks, 4), axis=3)], 1)
     return tf.reshape(made, [-1, axes * count, rows.shape[2]])

@@ -20,37 +20,38 @@ PASSES_UNROLLED = 8
 
 
 class TermDerivatives(NamedTuple):
-    """priors: {variable: its diagonal [N, W] of the normal matrix}. rows: for each term that is made row by row, blocks
-    [N, R, L, C], or [N, C, L, 1] where it is made element by element, and {outer variable: columns [N, R, L, W]}.
-    dense: for each other term g [N, R, C, L], its Jacobian by the points, and {variable: columns [N, R, W]}.
+    """Of terms times the roots of their weights.
+
+    priors: for each term of that kind its variable, the squares [N, W] of its Jacobian's diagonal, and that diagonal
+    times the residuals. rows: for each term that is made row by row, blocks [N, R, L, C], or [N, C, L, 1] where it is
+    made element by element, {outer variable: columns [N, R, L, W]}, and residuals [N, R, L]. dense: for each other term
+    g [N, R, C, L], its Jacobian by the points, {variable: columns [N, R, W]}, and residuals [N, R].
     """
     priors: Any
     rows: Any
     dense: Any
 
 
-def tf_term_derivatives(terms, points, variables):
-    """The TermDerivatives of {name: term} by points [N, L, C] and {name: variable [N, W]}.
+def tf_term_derivatives(terms, weights, points, variables):
+    """The TermDerivatives of {name: term} with {name: weight} by points [N, L, C] and {name: variable [N, W]}.
 
-    Raises ValueError, which names it, for a term or a variable on which nothing depends.
+    Raises ValueError, which names it, for a term on which nothing depends.
     """
-    kinds = {name: kind_of_term(name, term, points, variables) for name, term in terms.items()}
-    priors = {direct[0]: name for name, (kind, direct) in kinds.items() if kind == 'prior'}
-    diagonals = tf.gradients([terms[name] for name in priors.values()], [variables[name] for name in priors])
-    made = TermDerivatives(dict(zip(priors, map(tf.square, diagonals), strict=True)), [], [])
-    for name, (kind, direct) in kinds.items():
-        term = terms[name]
+    made = TermDerivatives([], [], [])
+    for name, term in terms.items():
+        kind, direct = kind_of_term(name, term, points, variables)
+        sources, root = [variables[variable] for variable in direct], weights[name] ** 0.5
+        residuals = root * term
         if kind == 'prior':
-            if priors[direct[0]] != name:                               # another of the same variable
-                made.priors[direct[0]] += tf.square(tf_diagonal(term, variables[direct[0]]))
+            diagonal = root * tf_diagonal(term, *sources)
+            made.priors.append((*direct, tf.square(diagonal), diagonal * residuals))
         elif kind == 'dense':
-            g, *columns = tf_dense(term, [points, *(variables[variable] for variable in direct)])
-            made.dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True))))
+            g, *columns = (root * part for part in tf_dense(term, [points, *sources]))
+            made.dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True)),
+                               tf.reshape(residuals, [-1, g.shape[1]])))
         else:
-            blocks = (tf_row_blocks(term, points) if kind == 'rows'
-                      else tf.transpose(tf_diagonal(term, points), [0, 2, 1])[..., None])
-            made.rows.append((blocks, {variable: tf.transpose(tf_columns(term, variables[variable]), [0, 2, 1, 3])
-                                       for variable in direct}))
+            blocks, *columns = (root * part for part in tf_by_rows(kind, term, points, sources))
+            made.rows.append((blocks, dict(zip(direct, columns, strict=True)), tf.transpose(residuals, [0, 2, 1])))
     return made
 
 
@@ -78,15 +79,25 @@ def tf_diagonal(term, source):
     return tf.gradients(term, source, unconnected_gradients=tf.UnconnectedGradients.ZERO)[0]
 
 
-def tf_row_blocks(term, points):
-    """The blocks [N, R, L, C] of the Jacobian of a term [N, L, R] by the points [N, L, C]."""
-    return tf.stack([tf.gradients(term[:, :, row], points)[0] for row in range(term.shape[2])], axis=1)
+def tf_by_rows(kind, term, points, sources):
+    """The blocks of a term of kind 'points' or 'rows', and its columns [N, R, L, W] of each source."""
+    cotangent = tf.ones_like(term)
+    if kind == 'points':
+        diagonal, *backward = tf.gradients(term, [points, *sources], cotangent,
+                                           unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        blocks = tf.expand_dims(tf.transpose(diagonal, [0, 2, 1]), 3)
+    else:
+        blocks = tf.stack([tf.gradients(row, points)[0] for row in tf.unstack(term, axis=2)], axis=1)
+        backward = tf.gradients(term, sources, cotangent) if sources else []
+    return [blocks, *(tf.transpose(tf_columns(back, cotangent, source), [0, 2, 1, 3])
+                      for back, source in zip(backward, sources, strict=True))]
 
 
-def tf_columns(term, variable):
-    """The Jacobian [N, ..., W] of a term by a variable [N, W] of few columns, a forward pass for each."""
-    cotangent = tf.zeros_like(term)
-    backward = tf.gradients(term, variable, cotangent)[0]
+def tf_columns(backward, cotangent, variable):
+    """The Jacobian [N, ..., W] of a term by a variable [N, W] of few columns, a forward pass for each.
+
+    backward: the term's gradient by the variable for some cotangent, in which it is linear.
+    """
     columns = [tf.gradients(backward, cotangent, tf.one_hot(column, variable.shape[1], dtype=variable.dtype)
                             + tf.zeros_like(variable))[0] for column in range(variable.shape[1])]
     return tf.stack(columns, axis=-1)
