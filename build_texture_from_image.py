@@ -27,12 +27,12 @@ from utils.build_texture import (
     scale_beside,
     write_textured_mesh,
 )
-from utils.cli import ROOT, existing_file, find_target, run_script, visualize
+from utils.cli import ROOT, add_page_flags, existing_file, find_target, run_script, visualize
 from utils.files import InputError, read_image
 from utils.live_view import check_video, save_video
 from utils.mesh import Mesh
 from utils.render_mesh import turned_views
-from utils.show import show_results
+from utils.show import show_textured
 from utils.texture_mapping import find_texture_data
 from utils.texture_model import load_texture_space
 
@@ -62,7 +62,7 @@ def main(args):
         written.insert(-1, args.save_video)
     print(f'Written: {", ".join(written)}')
     if args.visualize:
-        show_results(args.visualize, [[[Mesh(filename=written[0])]]], written[-1], written[0])
+        show_textured(args, {written[0]: Mesh(filename=written[0])}, written[-1])
 
 
 def find_fits(source_img, target_mesh, target_scale):
@@ -117,8 +117,9 @@ if __name__ == '__main__':
     parser.add_argument('--format', default='obj', choices=['obj', 'glb'],
                         help='of the mesh; glb as well as obj (default: %(default)s)')
     parser.add_argument('--visualize', type=visualize, default=True,
-                        help='True or window: show the result in a window where there is one, else its picture '
-                             '(default: %(default)s)')
+                        help='True or window: show the result in a window where there is one, else its picture; '
+                             'browser: on a page (default: %(default)s)')
+    add_page_flags(parser)
     parser.add_argument('--save_video', metavar='HEAD.gif', help='also write the head turning round, .gif or .mp4')
     parser.add_argument('--texture_size', type=int, help='texels along each side (default: that of the texel table, '
                                                          'else 512)')

@@ -124,7 +124,7 @@ def main(args):
         colours = heat_colours(1000 * np.linalg.norm(vertices - target_vertices, axis=1), 0, SHOWN_MM)
         return [target_mesh, Mesh(vertices, model['f'])], [Mesh(vertices, model['f'], vc=colours)]
 
-    live = LiveFit(args, smpl, panes, (1, 2), len(targets), upright=True)
+    live = LiveFit(args, smpl, panes, (1, 2), len(targets), upright=True, bar=(0, SHOWN_MM, 'mm'))
     solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8, watch=live.watch)
     columns = [*(f'term_{name}' for name in weights), 'vertex_rms_mm', 'vertex_max_mm']
 

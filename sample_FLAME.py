@@ -19,12 +19,12 @@ import os
 import numpy as np
 from tqdm import tqdm
 
-from utils.cli import find_model, quiet_tensorflow, run_script, visualize
+from utils.cli import add_page_flags, find_model, quiet_tensorflow, run_script, visualize
 
 quiet_tensorflow()
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
-from utils.browser import HOST, PORT, Explorer, serve  # noqa: E402
+from utils.browser import Explorer, serve  # noqa: E402
 from utils.export_html import MAX_HEADS, export_html, find_look  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
 from utils.flame_params import (  # noqa: E402
@@ -175,10 +175,7 @@ if __name__ == '__main__':
                         help='True or window: show the heads one by one and ask which to save; without a window, or '
                              'with False, all are saved; browser: all are saved, then a page moves them by sliders '
                              '(default: %(default)s)')
-    parser.add_argument('--host', default=HOST, help='of the page: who may look, by default this machine only '
-                                                     '(default: %(default)s)')
-    parser.add_argument('--port', type=int, default=PORT,
-                        help='of the page; 0: one that is free (default: %(default)s)')
+    add_page_flags(parser)
     parser.add_argument('--seed', type=int, help='draw the same heads again (default: others each time)')
     for name, value in STD.items():
         parser.add_argument(f'--{name}_std', type=float, default=value,

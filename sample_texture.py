@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from utils.cli import (
     ROOT,
+    add_page_flags,
     existing_file,
     find_model,
     find_target,
@@ -43,13 +44,14 @@ from utils.build_texture import (  # noqa: E402
     scale_beside,
     write_textured_mesh,
 )
+from utils.export_html import MAX_HEADS  # noqa: E402
 from utils.files import InputError, read_image, write_image  # noqa: E402
 from utils.flame_params import model_identity  # noqa: E402
 from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.project_on_mesh import project_texels  # noqa: E402
 from utils.render_mesh import render_textures  # noqa: E402
-from utils.show import chosen, show_results  # noqa: E402
+from utils.show import chosen, show_textured  # noqa: E402
 from utils.texture_fit import fit_projection  # noqa: E402
 from utils.texture_mapping import Layout, check_layout, find_texture_data  # noqa: E402
 from utils.texture_model import load_texture_space, save_coefficients  # noqa: E402
@@ -100,7 +102,7 @@ def main(args):
         return sample(args)
     mesh, picture = fit_photo(args)
     if args.visualize:
-        show_results(args.visualize, [[[mesh]]], picture, 'Texture')
+        show_textured(args, {mesh.texture_filepath: mesh}, picture)
 
 
 def sample(args):
@@ -121,7 +123,7 @@ def sample(args):
     identity = ThreadPoolExecutor(1).submit(model_identity, texture_fname)      # hashes while textures are computed
     textures = tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)
     shown, saved = [], []
-    for i, _, texture in chosen(args.visualize, textured(mesh, textures, args.visualize), labels, 'all are saved'):
+    for i, _, texture in chosen(args.visualize, textured(mesh, textures, args.visualize), labels):
         out = os.path.join(args.out_path, labels[i])
         write_image(out + '.png', texture)
         mesh.set_texture_image(out + '.png')
@@ -144,15 +146,25 @@ def sample(args):
     print(f'Written in {args.out_path}: {", ".join(saved[:3])}{", .." if len(saved) > 3 else ""} '
           f'({ends}, .png, _params.npz)')
     print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
+    if args.visualize == 'browser':
+        show_textured(args, {label: with_texture(mesh, os.path.join(args.out_path, label + '.png'))
+                             for label in saved[:MAX_HEADS]}, sheet)
+
+
+def with_texture(mesh, path):
+    """A copy of a mesh with the picture in this file on it."""
+    mesh = copy.copy(mesh)
+    mesh.set_texture_image(path)
+    return mesh
 
 
 def textured(mesh, textures, mode):
     """Yields number, mesh and texture of each of the textures; the mesh for the window, whose texture is a file."""
     with tempfile.TemporaryDirectory() as folder:
         for i, texture in enumerate(textures):
-            head = copy.copy(mesh)
+            head = mesh
             if mode in (True, 'window') and has_display():
-                head.set_texture_image(os.path.join(folder, f'{i}.png'))
+                head = with_texture(mesh, os.path.join(folder, f'{i}.png'))
                 write_image(head.texture_filepath, texture)
             yield i, head, texture
 
@@ -245,7 +257,9 @@ if __name__ == '__main__':
     parser.add_argument('--out_path', default='./texture_samples', help='folder of the results (default: %(default)s)')
     parser.add_argument('--visualize', type=visualize, default=True,
                         help='True or window: show the heads one by one and ask which to save; without a window, or '
-                             'with False, all are saved (default: %(default)s)')
+                             'with False, all are saved; browser: all are saved, then shown on a page '
+                             '(default: %(default)s)')
+    add_page_flags(parser)
     parser.add_argument('--format', default='obj', choices=['obj', 'glb'],
                         help='of the textured heads that are drawn (default: %(default)s)')
     parser.add_argument('--seed', type=int, help='draw the same textures again (default: others each time)')

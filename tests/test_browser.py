@@ -17,9 +17,9 @@ from tests.test_export_html import layer, some_head, vertices
 from tests.test_sample_FLAME import flags
 from tf_smpl.batch_smpl import SMPL
 from tf_smpl.load_model import load_model
-from utils.browser import NUM_SLIDERS, Explorer, make_server
+from utils.browser import NUM_SLIDERS, Explorer, Still, make_server
 from utils.export_html import find_look
-from utils.files import InputError
+from utils.files import InputError, write_image
 from utils.flame_params import load_params, model_identity
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
@@ -163,3 +163,30 @@ def test_sample_flame_explores_what_it_saved(tmp_path, monkeypatch):
     assert place == ['127.0.0.1', 7] and other_place == ['::1', 8]
     assert first.names == ['FLAME_sample_01', 'FLAME_sample_02'] and second.names == ['FLAME_sample_02']
     assert np.array_equal(first.heads[1].beta, second.heads[0].beta)
+
+
+def test_textured_meshes_are_shown_each_in_its_own_texture(tmp_path):
+    square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], float)
+    meshes = {}
+    for name, bgr in (('red', (0, 0, 255)), ('green', (0, 255, 0))):
+        write_image(str(tmp_path / f'{name}.png'), np.full((8, 8, 3), bgr, np.uint8))
+        meshes[name] = Mesh(square, [[0, 1, 2], [0, 2, 3]], vt=square[:, :2], ft=[[0, 1, 2], [0, 2, 3]])
+        meshes[name].set_texture_image(str(tmp_path / f'{name}.png'))
+    server = make_server(Still(meshes, 'Squares'))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        assert ask(server, 'vertices', b'{}')[0] == ask(server, 'save', b'{}')[0] == 404
+        with chromium(tmp_path / 'profile') as page:
+            page.open(server.address)
+            middle = ('(() => { render(); const pixel = new Uint8Array(4); gl.readPixels(gl.drawingBufferWidth / 2, '
+                      'gl.drawingBufferHeight / 2, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel); return [...pixel]; })()')
+            page.wait(f'{middle}[0] > 150 && {middle}[1] < 90')
+            page.run('element("heads").selectedIndex = 1; element("heads").onchange({target: {value: 1}})')
+            page.wait(f'{middle}[1] > 150 && {middle}[0] < 90')
+            assert page.run('element("reset").hidden && element("random").hidden && element("saving").hidden')
+            assert page.run('document.querySelectorAll("input[type=range]").length') == 0 and page.errors == []
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,6 +1,8 @@
 """The scripts' flags, the files they choose, and how they end when the user's input is at fault."""
 import argparse
 import os
+import subprocess
+import sys
 import types
 
 import pytest
@@ -90,10 +92,30 @@ def test_each_model_gets_its_own_embedding(root):
     assert cli.find_embedding(None, 'models/synthetic_generic.pkl') == '/embedded/synthetic_embedding'
 
 
+@pytest.mark.parametrize('model, space', [
+    ('synthetic_generic.pkl', 'texture_space'), ('synthetic_head', 'texture_space'),
+    ('synthetic_female.pkl', 'female_texture_space'), ('synthetic_male.pkl', 'male_texture_space')])
+def test_each_embedded_head_gets_its_own_texture_space(root, model, space):
+    assert cli.find_texture_space(None, os.path.join('models', model)) == f'/embedded/synthetic_{space}'
+
+
 def test_the_default_target_is_the_embedded_one(root):
     assert cli.find_target(None, 'photo') == '/embedded/synthetic_photo'
     (root / 'mine.png').write_text('x')
     assert cli.find_target(str(root / 'mine.png'), 'photo') == str(root / 'mine.png')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems have no notes on CUDA')
+@pytest.mark.parametrize('end', ['', 'os.abort()', '1 / 0'])
+def test_only_notes_on_cuda_are_left_out_even_where_the_process_aborts(end):
+    said = ('first\nWARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n'
+            'E0000 00:00:1.5  7 cuda_platform.cc:52] failed call to cuInit\nF0000 x.cc:1] AVX\nlast')
+    code = ('import os\nfrom utils.cli import without_notes\nwith without_notes():\n'
+            f'    os.write(2, {said.encode()})\n    {end}\nos.write(2, b" after")\n')
+    done = subprocess.run([sys.executable, '-c', code], cwd=cli.ROOT, capture_output=True, text=True)
+    expected = 'first\nF0000 x.cc:1] AVX\nlast'
+    assert done.stderr == expected + ' after' if not end else done.stderr.startswith(expected)
+    assert (done.returncode == 0) == (not end) and ('ZeroDivisionError' in done.stderr) == ('/' in end)
 
 
 @pytest.mark.parametrize('error', [InputError, ModelFileError])

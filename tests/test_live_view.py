@@ -86,6 +86,12 @@ def test_videos_read_back(tmp_path, suffix):
     assert os.listdir(tmp_path / 'a folder') == [f'video{suffix}']
 
 
+def test_the_last_frame_of_a_gif_is_held(tmp_path):
+    path = str(tmp_path / 'video.gif')
+    save_video(path, [np.full((20, 20, 3), 80 * i, np.uint8) for i in range(3)], fps=10, held=2.0)
+    assert np.array(cv2.imreadanimation(path)[1].durations).tolist() == [100, 100, 2100]
+
+
 def test_a_fit_is_filmed_without_a_window(no_display, tmp_path, capsys):
     path = str(tmp_path / 'fit.mp4')
     photo = np.full((60, 30, 3), (200, 100, 0), np.uint8)
@@ -95,7 +101,8 @@ def test_a_fit_is_filmed_without_a_window(no_display, tmp_path, capsys):
             live.update(lambda shift=shift: (photo, [mesh_of('red', shift), target]), f'shift  {shift}', last=True)
     found = [frame.astype(int) for frame in read_video(path)]
     size = live_view.FRAME_SIZE
-    assert len(found) == 3 + live_view.FPS and found[0].shape == (size, 2 * size, 3)     # the last one is held
+    assert len(found) == 3 + live_view.FPS and found[0].shape[1:] == (2 * size, 3)       # the last one is held
+    assert size < len(found[0]) < 1.2 * size                                    # the text is below
     assert np.abs(found[0][size // 2, size // 2] - [200, 100, 0]).max() <= 8    # the photo, whole
     assert found[0][size // 2, 10].min() > 240
     red = [np.nonzero((frame[:, size:, 2] > 120) & (frame[:, size:, 0] < 60))[1].mean() for frame in found[:3]]

@@ -1,5 +1,6 @@
 """Meshes with psbody's names; PLY and OBJ keep every vertex and face in order, and damaged files are named."""
 import os
+import re
 import sys
 import types
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import utils.mesh
+from utils import ply_file
 from utils.files import InputError, write_image
 from utils.mesh import COLOURS, Mesh, Sphere
 from utils.render_mesh import vertex_normals
@@ -134,6 +136,45 @@ def test_a_file_that_cannot_be_used_is_named_in_one_line(tmp_path, name, content
     with pytest.raises(InputError, match=reason) as error:
         Mesh(filename=str(path))
     assert str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('types', ['x<f4 y<f4 z<f4', 'nx<f4 x<f8 y<f8 z<f8 quality<i2',
+                                   'x<f4 y<f4 z<f4 red|u1 green|u1 blue|u1 alpha|u1'])
+@pytest.mark.parametrize('face', ['uchar int', 'int uint', 'uint8 uint16'])
+def test_binary_ply_is_read_as_trimesh_reads_it(mesh, tmp_path, types, face):
+    import trimesh
+    fields = [re.match('([a-z]+)(.+)', word).groups() for word in types.split()]
+    vertices = np.frombuffer(np.random.RandomState(0).randint(0, 60, 4000, np.uint8).tobytes(), fields, 50)
+    faces = np.zeros(40, [('count', ply_file.TYPES[face.split()[0]]), ('f', ply_file.TYPES[face.split()[1]], 3)])
+    faces['count'], faces['f'] = 3, mesh.f[:40] % 50
+    words = {'<f4': 'float', '<f8': 'double', '<i2': 'short', '|u1': 'uchar'}
+    header = ['ply', 'format binary_little_endian 1.0', 'comment x', 'element vertex 50',
+              *(f'property {words[kind]} {name}' for name, kind in fields),
+              'element face 40', f'property list {face} vertex_index', 'end_header', '']
+    content = '\n'.join(header).encode() + vertices.tobytes() + faces.tobytes()
+    (tmp_path / 'mesh.ply').write_bytes(content)
+    found, expected = ply_file._read_triangles(content), trimesh.load(str(tmp_path / 'mesh.ply'), process=False)
+    assert np.array_equal(found['v'], expected.vertices) and np.array_equal(found['f'], expected.faces)
+    assert ('vc' in found) == ('red' in types)
+    assert 'vc' not in found or np.array_equal(found['vc'], expected.visual.vertex_colors[:, :3] / 255)
+
+
+def test_faces_of_four_corners_are_left_to_trimesh(tmp_path):
+    header = ('ply\nformat binary_little_endian 1.0\nelement vertex 4\nproperty float x\nproperty float y\n'
+              'property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n')
+    corners = np.float32([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    content = header.encode() + corners.tobytes() + b'\4' + np.arange(4, dtype='<i4').tobytes()
+    (tmp_path / 'mesh.ply').write_bytes(content)
+    found = Mesh(filename=str(tmp_path / 'mesh.ply'))
+    assert np.array_equal(found.v, corners) and found.f.shape == (2, 3)
+
+
+def test_own_ply_files_need_no_trimesh(mesh, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'trimesh', None)
+    mesh.set_vertex_colors('red')
+    mesh.write_ply(str(tmp_path / 'mesh.ply'))
+    found = Mesh(filename=str(tmp_path / 'mesh.ply'))
+    assert np.array_equal(found.f, mesh.f) and np.array_equal(found.vc, mesh.vc)
 
 
 def test_a_cut_ply_is_refused(mesh, tmp_path):

@@ -3,14 +3,15 @@ import os
 import pty
 import subprocess
 import sys
+import types
 
 import pytest
 
 from tests.displays import xdotool
 from tests.test_render_mesh import ball
-from utils import show
+from utils import browser, show
 from utils.mesh import Mesh
-from utils.show import chosen, show_results
+from utils.show import chosen, show_results, show_textured
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LABELS = [f'head_{i}' for i in range(4)]
@@ -115,7 +116,16 @@ def test_results_go_to_the_cells_of_a_window_that_stays(monkeypatch):
 def test_without_a_window_the_picture_is_named(no_display, capsys):
     show_results(True, [[[mesh_of('red')]]], 'results/fit.png', 'Result')
     said = capsys.readouterr().err
-    assert said.count('\n') == 1 and 'results/fit.png' in said
-    show_results('browser', [[[mesh_of('red')]]], 'results/fit.png', 'Result')
-    said = capsys.readouterr().err
-    assert said.count('\n') == 1 and 'sample_FLAME.py' in said and 'results/fit.png' in said
+    assert said.count('\n') == 1 and 'results/fit.png, or --visualize browser' in said
+
+
+def test_textured_meshes_go_where_the_flags_say(no_display, capsys, monkeypatch):
+    served = []
+    monkeypatch.setattr(browser, 'Still', lambda *content: content)
+    monkeypatch.setattr(browser, 'serve', lambda *given: served.append(given))
+    args = types.SimpleNamespace(visualize=True, host='::1', port=7)
+    show_textured(args, {'one': mesh_of('red')}, 'results/views.png')
+    assert 'results/views.png' in capsys.readouterr().err and served == []
+    args.visualize, meshes = 'browser', {'one': mesh_of('red'), 'two': mesh_of('red')}
+    show_textured(args, meshes, 'results/views.png')
+    assert served == [((meshes, 'one'), '::1', 7)] and capsys.readouterr().err == ''

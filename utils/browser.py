@@ -10,7 +10,7 @@ import secrets
 
 import numpy as np
 
-from utils.export_html import MAX_HEADS, fill_page, local_head, page_data, slider_components
+from utils.export_html import MAX_HEADS, fill_page, local_head, page_data, slider_components, still_page
 from utils.files import InputError, numbered_name
 from utils.flame_params import FlameParams, save_params
 from utils.mesh import Mesh
@@ -27,6 +27,7 @@ class Explorer:
     page has the first MAX_HEADS; look: what find_look returns; photo: a BGR picture shown beside. What is saved goes to
     out_path.
     """
+    answers = ('vertices', 'save')
 
     def __init__(self, smpl, model, model_fname, heads, out_path, title, look=(None, None), photo=None):
         heads = dict(list(heads.items())[:MAX_HEADS])
@@ -68,6 +69,14 @@ class Explorer:
         return path
 
 
+class Still:
+    """Textured meshes {name: Mesh} as they are: a page that asks for nothing."""
+    answers = ()
+
+    def __init__(self, meshes, title):
+        self.page = still_page(meshes, title).encode()
+
+
 def tf_pose(smpl):
     """The layer as a function of trans [1, 3], beta [1, B] and theta [1, 15], compiled once -> vertices [V, 3]."""
     import tensorflow as tf
@@ -76,7 +85,7 @@ def tf_pose(smpl):
 
 
 def serve(explorer, host=HOST, port=PORT):
-    """Prints the address of the page and serves it until Ctrl+C."""
+    """Prints the address of the page of an Explorer or a Still and serves it until Ctrl+C."""
     with make_server(explorer, host, port) as server:
         try:
             print(f'Open {server.address} in a browser; Ctrl+C ends', flush=True)
@@ -115,7 +124,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(400, 'text/plain', b'a request of some other size is expected')
         content = self.rfile.read(int(size))
         start, _, what = self.path.rpartition('/')
-        if not secrets.compare_digest(f'{start}/'.encode(), self.start.encode()) or what not in ('vertices', 'save'):
+        if not secrets.compare_digest(f'{start}/'.encode(), self.start.encode()) or what not in self.explorer.answers:
             return self.answer(404, 'text/plain', b'not found')
         try:
             wanted = json.loads(content)

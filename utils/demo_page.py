@@ -24,7 +24,8 @@ h2 { font-size: 1.15em; margin: 0 }
 img { max-width: 100%; max-height: 22em; display: block; margin: .7em auto }
 code, pre { font-size: 12px; background: #f3f3f3; border-radius: 4px }
 code { padding: .1em .3em; overflow-wrap: anywhere }
-pre { padding: .7em; overflow-x: auto; max-height: 18em } .files { font-size: .9em; overflow-wrap: anywhere }
+pre { padding: .7em; white-space: pre-wrap; overflow-wrap: anywhere; overflow-y: auto; max-height: 18em }
+ .files { font-size: .9em; overflow-wrap: anywhere }
 '''
 
 

@@ -12,7 +12,8 @@ import os
 import numpy as np
 
 from utils.cli import find_embedding, find_texture_space
-from utils.files import InputError, write_beside
+from utils.files import InputError, read_image, write_beside
+from utils.flame_params import FlameParams
 from utils.glb import split_seams
 from utils.landmarks import check_embedding, load_embedding
 from utils.mesh import COLOURS, Mesh
@@ -23,6 +24,7 @@ from utils.texture_model import load_texture_space
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'page.html')
 NUM_IDENTITY = 300
 NUM_SLIDERS = 10                # for identity, and as many for expression
+NUM_JOINTS = 5
 MAX_HEADS = 20                  # on a page that needs no server
 MAX_PIXELS = 1024               # of a texture's and a photo's sides
 ANGLES = (                      # name, which of the 15 angles, degrees
@@ -43,6 +45,22 @@ def export_html(path, model, heads, texture=None, landmarks=None, title='Heads',
     data['local'] = _local(model, components)
     with write_beside(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
         file.write(fill_page(data))
+
+
+def still_page(meshes, title):
+    """A page of textured meshes {name: Mesh} of the same faces and layout, as they are: text with the page in it."""
+    first = next(iter(meshes.values()))
+    count = len(first.v)
+    nothing = np.zeros((count, 3, 0))
+    model = {'v_template': first.v, 'f': first.f, 'shapedirs': nothing, 'posedirs': nothing,
+             'J_regressor': np.zeros((1, count)), 'weights': np.ones((count, 1)), 'kintree_table': [[-1]]}
+    at_rest = FlameParams(*(np.zeros((1, size)) for size in (3, 3, 0, 0, 0, 0, 0)))
+    data = page_data(model, [], title, (first.vt, first.ft, None))
+    data['heads'] = [{**local_head(name, {**model, 'v_template': mesh.v}, at_rest, []),
+                      'texture': _picture(read_image(mesh.texture_filepath))}
+                     for name, mesh in list(meshes.items())[:MAX_HEADS]]
+    data['local'] = _local(model, [])
+    return fill_page(data)
 
 
 def find_look(model_fname, model):
@@ -74,7 +92,10 @@ def slider_components(model, num_sliders):
 
 
 def page_data(model, components, title, texture=None, landmarks=None, photo=None):
-    """What every page needs: faces, texture, landmarks, sliders, light. photo: a BGR picture shown beside."""
+    """What every page needs: faces, texture, landmarks, sliders, light. photo: a BGR picture shown beside.
+
+    texture and landmarks as export_html takes them; a texture without a picture leaves that to the heads.
+    """
     f, identity = np.asarray(model['f']), min(NUM_IDENTITY, model['shapedirs'].shape[2])
     copied, corners, extra = np.arange(len(model['v_template'])), f, {}
     if texture is not None:
@@ -82,14 +103,17 @@ def page_data(model, components, title, texture=None, landmarks=None, photo=None
         if ft.shape != f.shape:
             raise InputError(f'a texture of {len(ft)} faces on a model of {len(f)}')
         copied, vt_ids, corners = split_seams(f, ft)
-        extra = {'uv': _packed(([0, 1] + [1, -1] * np.asarray(vt))[vt_ids], '<f4'), 'texture': _picture(picture)}
+        extra = {'uv': _packed(([0, 1] + [1, -1] * np.asarray(vt))[vt_ids], '<f4')}
+        if picture is not None:
+            extra['texture'] = _picture(picture)
     if photo is not None:
         extra['photo'] = _picture(photo)
     sliders = [{'group': 'identity', 'name': f'shape {c}', 'component': i, 'range': 3, 'spread': 1.0} if c < identity
                else {'group': 'expression', 'name': f'exp {c - identity}', 'component': i, 'range': 3, 'spread': 0.5}
                for i, c in enumerate(components)]
-    sliders += [{'group': f'{group} (degrees)', 'name': name, 'angles': angles, 'range': degrees}
-                for group, name, angles, degrees in ANGLES]
+    if np.shape(model['weights'])[1] == NUM_JOINTS:
+        sliders += [{'group': f'{group} (degrees)', 'name': name, 'angles': angles, 'range': degrees}
+                    for group, name, angles, degrees in ANGLES]
     marks = [{'ids': f[face].tolist(), 'weights': weights.tolist()}
              for face, weights in zip(*(landmarks or ((), ())), strict=True)]
     return {'title': title, 'faces': _packed(f, '<u4'), 'corners': _packed(corners, '<u4'),

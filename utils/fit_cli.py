@@ -3,7 +3,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.cli import str2bool, visualize
+from utils.cli import add_page_flags, str2bool, visualize
 from utils.files import InputError
 from utils.flame_params import FlameParams, evaluate, load_init, zero_params
 
@@ -30,10 +30,7 @@ def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
     parser.add_argument('--save_video', metavar='FIT.mp4', help='write the same as .mp4 or .gif, without a window')
     parser.add_argument('--export_html', metavar='PAGE.html',
                         help='also write one page with the results and sliders, for any browser, without a network')
-    parser.add_argument('--host', default='127.0.0.1', help='of the page: who may look, by default this machine only '
-                                                            '(default: %(default)s)')
-    parser.add_argument('--port', type=int, default=0,
-                        help='of the page; 0: one that is free (default: %(default)s)')
+    add_page_flags(parser)
     parser.add_argument('--format', choices=formats, default=formats[0],
                         help='of the meshes; glb has joints and sliders (default: %(default)s)')
     parser.add_argument('--num_morphs', type=int, default=50,

@@ -2,7 +2,7 @@
 import numpy as np
 
 from utils.image_landmarks import BETWEEN_BGR, FITTED_BGR, TARGET_BGR
-from utils.rasterizer import rasterize
+from utils.rasterizer import rasterize_samples
 from utils.render_mesh import draw_mesh, overlay, vertex_normals
 
 HEIGHT, WIDTH = 620, 560                                # of each view, in pixels
@@ -29,8 +29,8 @@ def landmarks_picture(vertices, faces, target_points, fitted_points, rot=(0, 0, 
     pictures = []
     for points, target, fitted in zip(*(_views(part, rot, centre, extent) for part in
                                         (vertices, target_points, fitted_points)), strict=True):
-        picture = _drawn(points, faces, SKIN_BGR)
-        pictures.append(_with_points(picture, _depth(points, faces), target, fitted, HEIGHT / extent))
+        hidden = _hidden(points, faces, target, TOLERANCE * HEIGHT / extent)
+        pictures.append(_with_points(_drawn(points, faces, SKIN_BGR), hidden, target, fitted))
     picture = np.hstack(pictures)
     distances = MM * np.linalg.norm(target_points - fitted_points, axis=1)
     words = _in_words(distances) + ('' if there.all() else f', {np.sum(~there)} missing')
@@ -78,23 +78,23 @@ def _drawn(points, faces, colour, normals=None):
     return overlay(np.full((HEIGHT, WIDTH, 3), 255, np.uint8), bgr, alpha)
 
 
-def _depth(points, faces):
-    """How near the surface is at every pixel [H, W]; -inf where there is none."""
-    face_ids, bary = rasterize(points, faces, HEIGHT, WIDTH)
-    depth = np.einsum('hwk,hwk->hw', points[:, 2][np.asarray(faces)[face_ids]], bary)
-    return np.where(face_ids >= 0, depth, -np.inf)
+def _hidden(points, faces, target, tolerance):
+    """Which of the target points [L, 3] are farther than `tolerance` behind the surface at their pixel."""
+    column, row = np.clip(target[:, :2].astype(int), 0, [WIDTH - 1, HEIGHT - 1]).T
+    pixels, place = np.unique(row * WIDTH + column, return_inverse=True)
+    face_ids, bary = (part[:, 0] for part in rasterize_samples(points, faces, HEIGHT, WIDTH, pixels, 1))
+    depth = np.einsum('nk,nk->n', points[:, 2][np.asarray(faces)[face_ids]], bary)
+    return target[:, 2] < np.where(face_ids >= 0, depth, -np.inf)[place] - tolerance
 
 
-def _with_points(picture, depth, target, fitted, pixels_per_metre):
-    """Draws targets as large, fitted points as small discs, joined; rings where the surface hides the target."""
+def _with_points(picture, hidden, target, fitted):
+    """Draws targets as large, fitted points as small discs, joined; rings where the target is hidden."""
     import cv2
     shift = 4
 
     def at(point):
         return np.round((point[:2] - 0.5) * 2**shift).astype(int).tolist()
 
-    column, row = np.clip(target[:, :2].astype(int), 0, [WIDTH - 1, HEIGHT - 1]).T
-    hidden = target[:, 2] < depth[row, column] - TOLERANCE * pixels_per_metre
     for place in np.argsort(~hidden, kind='stable'):                    # hidden ones first
         one, other, behind = target[place], fitted[place], hidden[place]
         for radius, point, colour in ((6, one, TARGET_BGR), (3.5, other, FITTED_BGR)):

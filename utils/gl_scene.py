@@ -13,7 +13,8 @@ from utils.mesh import COLOURS
 from utils.render_mesh import DIRECTIONS, GAMMA, GLOSS, GROUND, INSIDE, SHARPNESS, SKY, STRENGTHS, vertex_normals
 
 SHADED, NORMALS, LINES = range(3)
-POINT_SIZE = 4.0                        # pixels, of meshes without faces
+POINT_SIZES = (3.0, 11.0)               # pixels, of the points of meshes without faces: of many, and of
+FEW = 500                               # so many or fewer
 SAMPLES = 4                             # of a pixel, where outlines are to be smooth
 
 HEAD = '#version 330 core\n' + ''.join(f'#define {name} {value}\n' for name, value in {
@@ -23,28 +24,35 @@ HEAD = '#version 330 core\n' + ''.join(f'#define {name} {value}\n' for name, val
 MESH_VERTEX = '''
 layout(location=0) in vec3 place; layout(location=1) in vec3 normal; layout(location=2) in vec3 colour;
 layout(location=3) in vec2 uv;
-uniform mat4 to_screen; uniform mat3 turn;
+uniform mat4 to_screen; uniform mat3 turn; uniform bool balls;
 out vec3 turned; out vec3 tone; out vec2 at;
 void main() {
     turned = turn * normal; tone = pow(colour, vec3(GAMMA)); at = uv;
     gl_Position = to_screen * vec4(place, 1);
+    if (balls) gl_Position.z -= 0.002 * gl_Position.w;          // points on a surface are not half in it
 }'''
 
 MESH_FRAGMENT = '''
 in vec3 turned; in vec3 tone; in vec2 at;
-uniform int look; uniform bool textured; uniform sampler2D picture;
+uniform int look; uniform bool textured, balls; uniform sampler2D picture;
 uniform mat4x3 directions; uniform vec3 strengths;
 out vec4 shown;
 void main() {
     if (look == LINES) { shown = vec4(vec3(0.12), 1); return; }
     float length_ = length(turned);
     vec3 n = length_ > 0 ? turned / length_ : vec3(0, 0, 1);
+    if (balls) {
+        vec2 across = vec2(2, -2) * (gl_PointCoord - 0.5);
+        if (dot(across, across) > 1) discard;
+        n = vec3(across, sqrt(1 - dot(across, across)));
+    }
     if (look == NORMALS) { shown = vec4(0.5 + 0.5 * n, 1); return; }
-    if (!gl_FrontFacing) n = -n;
+    bool inner = !gl_FrontFacing && !balls;
+    if (inner) n = -n;
     vec3 colour = textured ? pow(texture(picture, at).rgb, vec3(GAMMA)) : tone;
     vec4 towards = max(n * directions, 0.0);
     float light = (SKY + GROUND) / 2 + (SKY - GROUND) / 2 * n.y + dot(towards.xyz, strengths);
-    if (!gl_FrontFacing) light *= INSIDE;
+    if (inner) light *= INSIDE;
     shown = vec4(pow(clamp(colour * light + GLOSS * pow(towards.w, SHARPNESS), 0, 1), vec3(1 / GAMMA)), 1);
 }'''
 
@@ -90,12 +98,11 @@ class Scene:
         GL.glBlendFunc(GL.GL_SRC_ALPHA, GL.GL_ONE_MINUS_SRC_ALPHA)
         GL.glDepthFunc(GL.GL_LEQUAL)
         GL.glPolygonOffset(1, 1)
-        GL.glPointSize(POINT_SIZE)
 
     def make_parts(self, meshes):
         """Parts of meshes, dicts of v and of those of f, vc, vt, ft and texture (of make_texture) that they have.
 
-        All surfaces without a texture are one part, all points are another one.
+        All surfaces without a texture are one part, all points, which are drawn as balls, are another one.
         """
         textured = [mesh for mesh in meshes if mesh.get('texture') is not None and len(mesh.get('f', ()))]
         plain = [mesh for mesh in meshes if mesh.get('texture') is None and len(mesh.get('f', ()))]
@@ -138,7 +145,9 @@ class Scene:
             gl.glBindTexture(gl.GL_TEXTURE_2D, part.texture)
             gl.glUniform1i(self._uniform('textured'), bool(part.texture and with_textures))
             gl.glUniform1i(self._uniform('look'), look)
+            gl.glUniform1i(self._uniform('balls'), part.is_points)
             if part.is_points:
+                gl.glPointSize(POINT_SIZES[part.count <= FEW])
                 gl.glDrawArrays(gl.GL_POINTS, 0, part.count)
                 continue
             if with_lines:                              # which would be half hidden otherwise

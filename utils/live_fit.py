@@ -22,11 +22,12 @@ class LiveFit:
 
     panes(example, vertices [V, 3], scale) -> what is in the cells of the window, row by row: pictures, or lists of
     meshes; scale is the number that the fit found, None where there is none. upright: heads are shown as they were
-    before they were turned and moved. `watch` goes to FitSolver.
+    before they were turned and moved. bar: what the colours in the last cell mean (low, high, label). `watch` goes to
+    FitSolver.
     """
 
-    def __init__(self, args, smpl, panes, shape, num_targets, upright):
-        self.args, self.smpl, self.panes, self.shape, self.upright = args, smpl, panes, shape, upright
+    def __init__(self, args, smpl, panes, shape, num_targets, upright, bar=None):
+        self.args, self.smpl, self.panes, self.shape, self.upright, self.bar = args, smpl, panes, shape, upright, bar
         self.is_one, self.is_sequence = num_targets == 1 and not args.shared_shape, args.shared_shape
         self.is_played = args.optimizer == 'least_squares' or getattr(args, 'fit_scale', False)
         self.is_wanted = bool(args.save_video) or (args.visualize in (True, 'window') and has_display())
@@ -41,7 +42,7 @@ class LiveFit:
         if self.is_wanted and self.live is None:
             from utils.browser import tf_pose
             from utils.live_view import LiveView
-            self.live = LiveView(self.args.visualize, 'Fit', self.args.save_video, self.shape)
+            self.live = LiveView(self.args.visualize, 'Fit', self.args.save_video, self.shape, self.bar)
             self.example, self.pose = example, tf_pose(self.smpl)
             self.pose(np.zeros((1, 3)), np.zeros((1, self.smpl.num_betas)), np.zeros((1, 15)))      # compiles it
 

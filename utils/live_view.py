@@ -6,10 +6,12 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.files import InputError, write_beside
+from utils.heat_map import colour_bar
 from utils.mesh import COLOURS, Mesh
-from utils.render_mesh import overlay, render_mesh
+from utils.render_mesh import render_mesh
 from utils.show import open_for
 
+OTHERWISE = 'the fit is not shown while it runs; its picture is written, --visualize browser shows the result'
 SHARE = 0.05                # of a fit's time that showing it may take
 FPS = 25                    # frames a second of a video
 HELD = 1.0                  # seconds for which the last frame of a fit stays
@@ -25,14 +27,16 @@ class LiveView:
             live.update(lambda: (photo_with_landmarks, [mesh]), f'loss  {loss:.4f}')
 
     In a place without a window and without a video, nothing is done and nothing is asked for. The window closes with
-    the program, unless close is told to leave it.
+    the program, unless close is told to leave it. bar: low, high and label of a bar of colours in the last cell.
     """
 
-    def __init__(self, mode, titlebar, video=None, shape=(1, 1)):
-        self.video, self.shape, self.frames, self.every, self.offered = video, tuple(shape), [], 1, 0
+    def __init__(self, mode, titlebar, video=None, shape=(1, 1), bar=None):
+        self.video, self.shape, self.bar, self.frames, self.every, self.offered = video, tuple(shape), bar, [], 1, 0
         if video is not None:
             check_video(video)
-        self.cells = open_for(mode, shape, titlebar, 'the fit is not shown while it runs', keepalive=True)
+        self.cells = open_for(mode, shape, titlebar, OTHERWISE, keepalive=True)
+        if self.cells is not None and bar is not None:
+            self.cells[-1][-1].set_color_bar(*bar)
         self.due = 0.0
         self._keep_open(False)
 
@@ -72,7 +76,7 @@ class LiveView:
             self.cells[0][0].close()
         if self.video is not None and write and self.frames:
             frames, self.frames = self.frames, []
-            save_video(self.video, draw_frames(frames, self.shape), fps, HELD)
+            save_video(self.video, draw_frames(frames, self.shape, self.bar), fps, HELD)
 
     def _keep_open(self, is_kept):
         if self.cells is not None:
@@ -110,8 +114,9 @@ def save_video(path, frames, fps=FPS, held=0.0):
     with write_beside(path) as temporary:
         if path.lower().endswith('.gif'):
             animation = cv2.Animation()
-            animation.frames, animation.durations = even, np.full(len(even), round(1000 / fps))
-            animation.durations[-1] += round(1000 * held)
+            durations = np.full(len(even), round(1000 / fps))
+            durations[-1] += round(1000 * held)
+            animation.frames, animation.durations = even, durations
             written = cv2.imwriteanimation(temporary, animation, [cv2.IMWRITE_GIF_DITHER, FINEST])
         else:
             writer = cv2.VideoWriter(temporary, cv2.VideoWriter_fourcc(*'mp4v'), fps, even[0].shape[1::-1])
@@ -133,20 +138,25 @@ def check_video(path):
         raise InputError(f'{path}: OpenCV {cv2.__version__} writes no .gif, 4.11 and later do; .mp4 works')
 
 
-def draw_frames(frames, shape):
-    """Yields the pictures of frames ([what is in each cell], text), meshes as seen from the front and to one scale, the
-    text in the last cell.
+def draw_frames(frames, shape, bar=None):
+    """Yields the pictures of frames ([what is in each cell], text), meshes as seen from the front and to one scale, a
+    bar of colours (low, high, label) in the last cell and the text below it.
     """
     from utils.gl_window import text_picture
     boxes = [_box([frame[0][index] for frame in frames]) for index in range(shape[0] * shape[1])]
-    for panes, text in tqdm(frames, desc='video', unit='frame', disable=None):
+    texts = [text_picture(text)[..., :3] for _, text in frames]
+    below = max(map(len, texts)) if any(text for _, text in frames) else 0
+    for (panes, text), words in zip(tqdm(frames, desc='video', unit='frame', disable=None), texts, strict=True):
         tiles = [_tile(pane, box) for pane, box in zip(panes, boxes, strict=True)]
         rows = [np.hstack(tiles[row * shape[1]:(row + 1) * shape[1]]) for row in range(shape[0])]
-        picture = np.vstack(rows)
+        if bar is not None:
+            colours = colour_bar(*bar)
+            top = (FRAME_SIZE - len(colours)) // 2
+            rows[-1][top:top + len(colours), -colours.shape[1]:] = colours
+        picture = np.pad(np.vstack(rows), ((0, below), (0, 0), (0, 0)), constant_values=255)
         if text:
-            words, left = text_picture(text)[:FRAME_SIZE, :FRAME_SIZE], (shape[1] - 1) * FRAME_SIZE
-            place = picture[-len(words):, left:left + words.shape[1]]
-            place[...] = overlay(place, words[..., :3] / 255, words[..., 3] / 255)
+            place = picture[-below:, -FRAME_SIZE:][:len(words), :words.shape[1]]
+            place[...] = words[:, :FRAME_SIZE]
         yield picture
 
 

@@ -1,7 +1,16 @@
 """PLY files of triangle meshes: written as psbody does, read as far as they hold points, triangles and colours."""
+import re
+
 import numpy as np
 
 from utils.files import InputError, write_beside
+
+TYPES = {'char': 'i1', 'int8': 'i1', 'uchar': 'u1', 'uint8': 'u1', 'short': 'i2', 'int16': 'i2', 'ushort': 'u2',
+         'uint16': 'u2', 'int': 'i4', 'int32': 'i4', 'uint': 'u4', 'uint32': 'u4', 'float': 'f4', 'float32': 'f4',
+         'double': 'f8', 'float64': 'f8'}
+HEADER = re.compile(rb'ply\nformat binary_little_endian 1\.0\n(?:(?:comment|obj_info).*\n)*'
+                    rb'element vertex (\d+)\n((?:property \w+ \w+\n)+)'
+                    rb'element face (\d+)\nproperty list (\w+) (\w+) \w+\nend_header\n')
 
 
 def write_ply(filename, v, f, vc=None, *, ascii=False):
@@ -36,6 +45,38 @@ def read_ply(filename):
 
     Raises InputError where it is no whole PLY file, OSError where it cannot be read.
     """
+    with open(filename, 'rb') as file:
+        content = file.read()
+    found = _read_triangles(content)
+    return _read_any(filename) if found is None else found
+
+
+def _read_triangles(content):
+    """v, f and vc of a file's content that is vertices and triangles in binary; None where it is anything else."""
+    header = HEADER.match(content)
+    if header is None:
+        return None
+    num_vertices, properties, num_faces, size, kind = header.groups()
+    try:
+        properties = [line.split()[1:] for line in properties.decode().splitlines()]
+        vertex = np.dtype([(name, '<' + TYPES[kind]) for kind, name in properties])
+        face = np.dtype([('count', '<' + TYPES[size.decode()]), ('corners', '<' + TYPES[kind.decode()], 3)])
+    except (KeyError, ValueError):                      # lists, or two properties of one name
+        return None
+    end = header.end() + int(num_vertices) * vertex.itemsize
+    if len(content) != end + int(num_faces) * face.itemsize:
+        return None
+    vertices, faces = np.frombuffer(content[header.end():end], vertex), np.frombuffer(content[end:], face)
+    colours = [name for name in ('red', 'green', 'blue') if vertex.fields.get(name, (None,))[0] == np.uint8]
+    if not {'x', 'y', 'z'} <= set(vertex.names) or (faces['count'] != 3).any():
+        return None
+    found = {'v': np.column_stack([vertices[axis] for axis in 'xyz']).astype(np.float64),
+             'f': faces['corners'].astype(np.int64)}
+    return found if len(colours) < 3 else {**found, 'vc': np.column_stack([vertices[name] for name in colours]) / 255}
+
+
+def _read_any(filename):
+    """Files of other kinds; trimesh takes half a second to import."""
     import trimesh
     try:
         with open(filename, 'rb') as file:

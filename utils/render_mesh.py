@@ -6,7 +6,7 @@ Colours are blue, green, red from 0 to 1, as a screen takes them. Points on the 
 import numpy as np
 
 from utils.mesh import Mesh
-from utils.rasterizer import rasterize, rasterize_samples
+from utils.rasterizer import barycentric, nearest_faces, rasterize_samples
 from utils.texture_mapping import sample_texture
 
 SKY_BLUE = (0.98, 0.81, 0.53)                           # BGR
@@ -90,7 +90,7 @@ def draw_textured(points, faces, vt, ft, texture, height, width):
     and alpha as draw_mesh does; the inner side of the surface is darker.
     """
     points, faces = np.asarray(points, np.float64), np.asarray(faces).astype(np.int64)
-    return _draw(_Textured(points, faces, np.asarray(vt)[ft], texture), points, faces, height, width)
+    return _draw(_Textured(points, faces, np.asarray(vt), np.asarray(ft), texture), points, faces, height, width)
 
 
 def render_views(mesh, texture, height=360, width=280, angles=(-90, -45, 0, 45, 90)):
@@ -119,29 +119,38 @@ def turned_views(mesh, texture=None, height=480, width=400, angles=range(0, 360,
 
 def _draw(surface, points, faces, height, width):
     """Draws what gives off surface.light(face_ids, bary); bgr and alpha as draw_mesh returns them."""
-    face_ids, bary = rasterize(points, faces, height, width)
-    alpha, bgr = (face_ids >= 0).astype(np.float32), np.zeros((height, width, 3), np.float32)
-    seen = np.flatnonzero(alpha)
-    for start in range(0, len(seen), PIECE):
-        piece = seen[start:start + PIECE]
-        light = surface.light(face_ids.ravel()[piece], bary.reshape(-1, 3)[piece])
-        bgr.reshape(-1, 3)[piece] = _to_screen(light)
-    outline = _outline(face_ids, faces)
+    face_ids = nearest_faces(points, faces, height, width)
+    outline, face_ids = _outline(face_ids, faces), face_ids.ravel()
+    alpha, bgr = (face_ids >= 0).astype(np.float32), np.zeros((height * width, 3), np.float32)
+    whole = face_ids >= 0
+    whole[outline] = False
+    pixels = np.flatnonzero(whole)
+    face_ids = face_ids.take(pixels)
+    bary = barycentric(points, faces, face_ids, pixels % width + 0.5, pixels // width + 0.5)
+    for start in range(0, len(pixels), PIECE):
+        piece = slice(start, start + PIECE)
+        bgr[pixels[piece]] = _to_screen(surface.light(face_ids[piece], bary[piece])).T
     face_ids, bary = rasterize_samples(points, faces, height, width, outline, SAMPLES)
-    covered = (face_ids >= 0).sum(1)
-    light = surface.light(face_ids, bary).sum(1) / np.maximum(covered, 1)[:, None]
-    bgr.reshape(-1, 3)[outline], alpha.reshape(-1)[outline] = _to_screen(light), covered / SAMPLES**2
-    return bgr, alpha
+    light, covered = np.zeros((face_ids.size, 3), np.float32), (face_ids >= 0).sum(1)
+    samples = np.flatnonzero(face_ids >= 0)
+    light[samples] = surface.light(face_ids.ravel()[samples], bary.reshape(-1, 3)[samples]).T
+    light = light.reshape(len(outline), -1, 3).sum(1) / np.maximum(covered, 1)[:, None]
+    bgr[outline], alpha[outline] = _to_screen(light), covered / SAMPLES**2
+    return bgr.reshape(height, width, 3), alpha.reshape(height, width)
 
 
 def overlay(image, bgr, alpha, opacity=1.0):
     """Lays a drawing (bgr, alpha of draw_mesh) over a picture, BGR uint8 [H, W, 3]; returns a new one."""
-    image, drawn = image.copy(), np.flatnonzero(alpha)
-    pixels = image.reshape(-1, 3)
-    for start in range(0, len(drawn), PIECE):
-        piece = drawn[start:start + PIECE]
-        part = opacity * alpha.ravel()[piece][:, None]
-        pixels[piece] = np.round(pixels[piece] * (1 - part) + 255 * np.clip(bgr.reshape(-1, 3)[piece], 0, 1) * part)
+    image, part = image.copy(), (np.float32(opacity) * alpha).ravel()
+    pixels, bgr = image.reshape(-1, 3), bgr.reshape(-1, 3)
+    for drawn in (np.flatnonzero(part == 1), np.flatnonzero((part > 0) & (part != 1))):
+        for start in range(0, len(drawn), PIECE):
+            piece = drawn[start:start + PIECE]
+            colour = 255 * np.clip(bgr.take(piece, axis=0), 0, 1)
+            if part[piece[0]] != 1:
+                share = np.repeat(part.take(piece), 3).reshape(-1, 3)
+                colour = pixels.take(piece, axis=0) * (1 - share) + colour * share
+            pixels[piece] = np.rint(colour).astype(np.uint8)
     return image
 
 
@@ -196,46 +205,56 @@ class _Surface:
     def __init__(self, points, faces, colour, normals):
         upright = points * [1, -1, 1]
         normals = vertex_normals(upright, faces) if normals is None else np.asarray(normals)
-        self.normals = normals[faces].astype(np.float32)                                    # [F, 3, 3]
+        inner = _inner(upright, faces)
+        self.normals = _at_corners(normals.astype(np.float32), faces)
+        self.normals[:, :, inner] *= -1
         self.colour = np.clip(np.asarray(colour, np.float32), 0, 1) ** np.float32(GAMMA)
-        if self.colour.ndim == 2:
-            self.colour = self.colour[faces]
-        self.inner = _inner(upright, faces)
+        self.is_one = self.colour.ndim == 1
+        if not self.is_one:
+            self.colour = _at_corners(self.colour, faces)
+        self.shade = np.where(inner, np.float32(INSIDE), np.float32(1))
 
     def light(self, face_ids, bary):
-        """The light [..., 3] that comes to the viewer from places [...] on faces; none where face_ids is -1."""
-        light = np.zeros((*face_ids.shape, 3), np.float32)
-        places = np.flatnonzero(face_ids >= 0)
-        face_ids, bary = face_ids.reshape(-1)[places], bary.reshape(-1, 3)[places].astype(np.float32)
-        inner = self.inner[face_ids]
-        normal = np.einsum('nkc,nk->cn', self.normals[face_ids], bary)
-        normal *= np.where(inner, np.float32(-1), np.float32(1)) / np.maximum(np.sqrt(_dot(normal, normal)), 1e-9)
+        """The light [3, n] that comes to the viewer from places on faces [n]: barycentric coordinates [n, 3]."""
+        bary = np.ascontiguousarray(bary.T, np.float32)
+        normal = _blend(self.normals, face_ids, bary)
+        normal /= np.maximum(np.sqrt(_dot(normal, normal)), 1e-9)
         *towards, reflected = (np.maximum(_dot(direction, normal), 0) for direction in DIRECTIONS.T)
         diffuse = (SKY - GROUND) / 2 * normal[1] + ((SKY + GROUND) / 2)
         for strength, part in zip(STRENGTHS, towards, strict=True):
             diffuse += strength * part
-        diffuse[inner] *= INSIDE
-        colour = self.colour if self.colour.ndim == 1 else np.einsum('nkc,nk->nc', self.colour[face_ids], bary)
-        light.reshape(-1, 3)[places] = colour * diffuse[:, None] + (GLOSS * reflected ** SHARPNESS)[:, None]
-        return light
+        diffuse *= self.shade.take(face_ids)
+        colour = self.colour[:, None] if self.is_one else _blend(self.colour, face_ids, bary)
+        return colour * diffuse + GLOSS * reflected ** SHARPNESS
 
 
 class _Textured:
     """The colours of a texture on a mesh that is not lit."""
 
-    def __init__(self, points, faces, corners, texture):
-        self.corners, self.texture = corners, texture                                       # [F, 3, 2], [N, N, 3]
-        self.inner = _inner(points * [1, -1, 1], faces)
+    def __init__(self, points, faces, vt, ft, texture):
+        self.uv, self.texture = _at_corners(vt, ft), texture
+        self.shade = np.where(_inner(points * [1, -1, 1], faces), np.float32(INSIDE), np.float32(1))
 
     def light(self, face_ids, bary):
-        """The light [..., 3] that comes to the viewer from places [...] on faces; none where face_ids is -1."""
-        light = np.zeros((*face_ids.shape, 3), np.float32)
-        places = np.flatnonzero(face_ids >= 0)
-        face_ids, bary = face_ids.reshape(-1)[places], bary.reshape(-1, 3)[places]
-        colour = sample_texture(self.texture, np.einsum('nk,nkc->nc', bary, self.corners[face_ids]))
-        colour = (colour / 255).astype(np.float32) ** np.float32(GAMMA)
-        light.reshape(-1, 3)[places] = colour * np.where(self.inner[face_ids], INSIDE, 1)[:, None]
-        return light
+        """The light [3, n] that comes to the viewer from places on faces [n]: barycentric coordinates [n, 3]."""
+        uv = _blend(self.uv, face_ids, bary.T)
+        colour = sample_texture(self.texture, uv.T).T.astype(np.float32) / 255
+        return colour ** np.float32(GAMMA) * self.shade.take(face_ids)
+
+
+def _at_corners(values, faces):
+    """Values [V, C] at the corners of faces [F, 3], as the columns that _blend takes: [3, C, F]."""
+    return np.ascontiguousarray(np.moveaxis(values[faces], 0, 2))
+
+
+def _blend(corners, face_ids, bary):
+    """Sums [C, n] of values [3, C, F] at the corners of faces [n], weighted by bary [3, n]."""
+    found = np.empty((corners.shape[1], len(face_ids)), corners.dtype)
+    for values, out in zip(corners.swapaxes(0, 1), found, strict=True):
+        np.multiply(values[0].take(face_ids), bary[0], out=out)
+        for value, part in zip(values[1:], bary[1:], strict=True):
+            out += value.take(face_ids) * part
+    return found
 
 
 def _inner(upright, faces):
@@ -263,7 +282,13 @@ def _outline(face_ids, faces):
         first = np.flatnonzero(ids[:-step] != ids[step:])
         if step == 1:
             first = first[first % width != width - 1]
-        a, b = ids[first], ids[first + step]
-        apart = (a < 0) | (b < 0) | ~np.logical_or.reduce([one[a] == other[b] for one in corners for other in corners])
-        mark[first[apart]] = mark[first[apart] + step] = True
+        a, b = ids.take(first), ids.take(first + step)
+        joined = np.zeros(len(first), bool)
+        others = [corner.take(b, mode='wrap') for corner in corners]
+        for corner in corners:
+            one = corner.take(a, mode='wrap')
+            for other in others:
+                joined |= one == other
+        apart = first[(a < 0) | (b < 0) | ~joined]
+        mark[apart] = mark[apart + step] = True
     return np.flatnonzero(mark)

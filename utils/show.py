@@ -2,7 +2,7 @@
 
     True      a window where a display and OpenGL are there, else one line that says why not
     window    the same
-    browser   no window; what shows results in a browser is utils/browser.py
+    browser   no window, but a page: utils/browser.py
     False     nothing opens; pictures are written all the same
 """
 import os
@@ -16,18 +16,26 @@ from utils.viewer import NoWindow, open_cells, open_picture
 KEYS = 's saves, any other key goes on, q quits (in the window, or here with Enter)'
 
 
+def show_textured(args, meshes, picture):
+    """Shows textured meshes {name: Mesh} side by side in a window that stays, or in a browser, as the flags say."""
+    title = next(iter(meshes))
+    if args.visualize == 'browser':
+        from utils.browser import Still, serve
+        serve(Still(meshes, title), args.host, args.port)
+    else:
+        show_results(args.visualize, [[[mesh] for mesh in meshes.values()]], picture, title)
+
+
 def show_results(mode, rows, picture, titlebar):
     """Shows lists of meshes, one list for each cell of the rows, in a window that stays when the script ends.
 
     mode is what utils.cli.visualize returns. Where no window can be opened, `picture`, the file that shows the same, is
     named, and opened in the desktop's viewer if there is one.
     """
-    cells = open_for(mode, (len(rows), len(rows[0])), titlebar, f'see {picture}', keepalive=True)
+    otherwise = f'see {picture}, or --visualize browser'
+    cells = open_for(mode, (len(rows), len(rows[0])), titlebar, otherwise, keepalive=True)
     if cells is None:
-        if mode == 'browser':
-            print('Heads are shown in a browser by sample_FLAME.py --params NAME_params.npz --visualize browser; '
-                  f'see {picture}', file=sys.stderr)
-        elif mode:
+        if mode:
             open_picture(picture)
         return
     for row_of_meshes, row in zip(rows, cells, strict=True):
@@ -35,14 +43,14 @@ def show_results(mode, rows, picture, titlebar):
             cell.set_static_meshes(meshes)
 
 
-def chosen(mode, heads, labels, otherwise='all samples are saved; --visualize browser shows them'):
+def chosen(mode, heads, labels):
     """Yields those of heads, (i, mesh, ..), that are to be saved: shows each in a window with its label and asks for a
-    key. otherwise: what is said to happen where there is no window.
+    key.
 
     s saves, any other key goes on, q or closing the window ends. All are saved where there is no window, and from the
     moment on when nobody is there to ask: the terminal's input has ended.
     """
-    cells = open_for(mode, (1, 1), 'Samples', otherwise, keepalive=False)
+    cells = open_for(mode, (1, 1), 'Samples', 'all samples are saved; --visualize browser shows them', keepalive=False)
     if cells is None:
         yield from heads
         return

@@ -54,14 +54,9 @@ def build_texture_data(img_size, vt, ft, f):
     points = vt * [img_size, -img_size] + [0, img_size]
     face_ids = flat_faces(points, ft, img_size, img_size).T.ravel()         # column by column
     ids = np.flatnonzero(face_ids >= 0)
-    vertices, b_coords = np.empty((len(ids), 3), np.uint32), np.empty((len(ids), 3))
-    for start in range(0, len(ids), PIECE):
-        piece = slice(start, start + PIECE)
-        column, row = np.divmod(ids[piece], img_size)
-        face = face_ids[ids[piece]]
-        vertices[piece] = f[face]
-        b_coords[piece] = barycentric(points, ft, face, column + 0.5, row + 0.5)
-    return _table(img_size, ids, vertices, b_coords, vt, ft)
+    column, row = np.divmod(ids, img_size)
+    face_ids = face_ids[ids]
+    return _table(img_size, ids, f[face_ids], barycentric(points, ft, face_ids, column + 0.5, row + 0.5), vt, ft)
 
 
 def load_texture_data(path):
