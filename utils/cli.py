@@ -1,9 +1,7 @@
 """What the scripts share at the command line: flags, which files are used when none is named, errors in one line."""
 import argparse
-import contextlib
 import functools
 import os
-import re
 import sys
 
 from tf_smpl.load_model import ModelFileError
@@ -13,53 +11,18 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FLAME_NAMES = ('generic_model', 'FLAME_NEUTRAL', 'flame2023', 'flame2023_Open', 'flame')    # never a gendered one
 EMBEDDING_NAME = 'flame_static_embedding.pkl'
 TEXTURE_NAMES = ('FLAME_texture.npz', 'albedoModel2020_FLAME_albedoPart.npz', 'FLAME_albedo_from_BFM.npz')
-TF_NOTES = re.compile(rb'WARNING: All log messages before absl|[IWE]\d{4} .* (?:cudart_stub|cuda_platform)\.cc')
 GET_FLAME = 'FLAME is at https://flame.is.tue.mpg.de: save it as models/generic_model.pkl'
 GET_EMBEDDING = f'{EMBEDDING_NAME} is in https://github.com/TimoBolkart/TF_FLAME: save it into data/'
 GET_TEXTURE = f'{TEXTURE_NAMES[0]} is at https://flame.is.tue.mpg.de: save it into data/'
 
 
 def quiet_tensorflow():
-    """Imports TensorFlow without its start-up notes; errors stay, and all stays where TF_CPP_MIN_LOG_LEVEL is set.
+    """Keeps TensorFlow's start-up notes away, errors stay. Call it before TensorFlow is imported.
 
-    Also turns oneDNN's kernels off, whose rounding differs from machine to machine, unless the user has set that.
+    Also turns oneDNN's kernels off, whose rounding differs from machine to machine. Values set by the user are kept.
     """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
-    if 'TF_CPP_MIN_LOG_LEVEL' not in os.environ:
-        os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
-        with without_notes():
-            import tensorflow
-            tensorflow.config.list_physical_devices()           # looks for CUDA, and says that there is none
-
-
-@contextlib.contextmanager
-def without_notes():
-    """Leaves TF_NOTES out of what is written to stderr in the block, which no variable or call of TensorFlow's does.
-
-    Another process passes the rest on, so that the last words of one that aborts are not lost. Linux only: the wheels
-    of other systems are without CUDA.
-    """
-    if sys.platform != 'linux':
-        yield
-        return
-    read, write = os.pipe()
-    stderr, reader = os.dup(2), os.fork()
-    if not reader:
-        os.close(write)
-        with os.fdopen(read, 'rb') as lines:
-            for line in lines:
-                if not TF_NOTES.match(line):
-                    os.write(2, line)
-        os._exit(0)
-    os.close(read)
-    os.dup2(write, 2)
-    os.close(write)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.waitpid(reader, 0)
 
 
 def quick_session(graph):
