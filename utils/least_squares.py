@@ -32,7 +32,7 @@ STATUS = ('running', 'the loss settled', 'the step vanished', 'the gradient vani
 INNER = ('shape', 'exp')
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e-12, 1e12
 POOR_GAIN = 0.6                 # of what a step promised: below, the curvature that it missed is taken in
-LEAST_LEFT = 1e-2               # of what a step lowered the loss by may be left, however well it was foreseen
+LEAST_LEFT = 1e-4               # of what a step lowered the loss by may be left, however well it was foreseen
 LEAST_LOSS = 1e-12              # of the first loss: below, it is nothing but rounding
 FLOOR = 1e-9                    # least scale of a parameter, as a part of the largest
 
