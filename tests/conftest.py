@@ -72,13 +72,13 @@ def screen():
     """The name of a virtual X display on which windows open; tests are skipped where there is no Xvfb or no OpenGL."""
     from tests.displays import virtual_display
     from utils.viewer import NoWindow, Window
-    with virtual_display() as name, pytest.MonkeyPatch.context() as patch:
-        show_on(name, patch)
-        try:
-            Window((1, 1), False, 'try', 64, 64).close()
-        except NoWindow as reason:
-            pytest.skip(f'no window on Xvfb: {reason}')
-        patch.undo()
+    with virtual_display() as name:
+        with pytest.MonkeyPatch.context() as patch:
+            show_on(name, patch)
+            try:
+                Window((1, 1), False, 'try', 64, 64).close()
+            except NoWindow as reason:
+                pytest.skip(f'no window on Xvfb: {reason}')
         yield name
 
 
