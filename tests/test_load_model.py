@@ -1,4 +1,5 @@
 """Model files of every kind are read; files that cannot be used are refused in one line that says why."""
+import gc
 import os
 import pickle
 import re
@@ -14,6 +15,12 @@ from tf_smpl.load_model import ModelFileError, load_model, load_object
 
 from .conftest import ROOT
 from .pickle_writers import Absent, as_chumpy_model, small_model
+
+
+@pytest.fixture(scope='module', autouse=True)
+def nothing_left():
+    """What other tests have left is collected before warnings are errors: pipes of windows, say."""
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
