@@ -1,9 +1,11 @@
 """Fixtures shared by the tests."""
+import io
 import os
 import runpy
 import subprocess
 import sys
 import types
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
@@ -20,18 +22,18 @@ def nothing_said_yet():
     say_once.cache_clear()
 
 
-@pytest.fixture
-def run_here(monkeypatch, capsys):
+@pytest.fixture(scope='session')
+def run_here():
     """Runs a script with its flags in this process, which has TensorFlow loaded: as subprocess.run, but in no time."""
     def run(script, *arguments):
-        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
-        returncode = 0
-        try:
-            runpy.run_path(os.path.join(ROOT, script), run_name='__main__')
-        except SystemExit as end:
-            returncode = end.code or 0
-        said = capsys.readouterr()
-        return types.SimpleNamespace(returncode=returncode, stdout=said.out, stderr=said.err)
+        returncode, out, err = 0, io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, 'argv', [script, *map(str, arguments)])
+            try:
+                runpy.run_path(os.path.join(ROOT, script), run_name='__main__')
+            except SystemExit as end:
+                returncode = end.code or 0
+        return types.SimpleNamespace(returncode=returncode, stdout=out.getvalue(), stderr=err.getvalue())
     return run
 
 
@@ -59,25 +61,31 @@ def flame_model(flame_pkl):
     return load_model(flame_pkl)
 
 
+def show_on(screen, monkeypatch):
+    monkeypatch.setenv('DISPLAY', screen)
+    for name in ('WAYLAND_DISPLAY', 'XDG_SESSION_TYPE'):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope='session')
 def screen():
-    """The name of a virtual X display."""
+    """The name of a virtual X display on which windows open; tests are skipped where there is no Xvfb or no OpenGL."""
     from tests.displays import virtual_display
+    from utils.viewer import NoWindow, Window
     with virtual_display() as name:
+        with pytest.MonkeyPatch.context() as patch:
+            show_on(name, patch)
+            try:
+                Window((1, 1), False, 'try', 64, 64).close()
+            except NoWindow as reason:
+                pytest.skip(f'no window on Xvfb: {reason}')
         yield name
 
 
 @pytest.fixture
 def display(screen, monkeypatch):
-    """A virtual display on which windows open; tests are skipped where there is no Xvfb or no OpenGL."""
-    from utils.viewer import NoWindow, Window
-    monkeypatch.setenv('DISPLAY', screen)
-    for name in ('WAYLAND_DISPLAY', 'XDG_SESSION_TYPE'):
-        monkeypatch.delenv(name, raising=False)
-    try:
-        Window((1, 1), False, 'try', 64, 64).close()
-    except NoWindow as reason:
-        pytest.skip(f'no window on Xvfb: {reason}')
+    """That display, as the one on which windows open."""
+    show_on(screen, monkeypatch)
     return screen
 
 

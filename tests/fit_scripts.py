@@ -18,22 +18,12 @@ from utils.flame_params import load_params, model_identity
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def start_script(script, *flags):
-    return subprocess.Popen([sys.executable, os.path.join(ROOT, script), *map(str, flags), '--visualize', 'False'],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def run_script(script, *flags):
-    """Runs a script in a process of its own; what it printed."""
-    process = start_script(script, *flags)
-    printed, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return printed
-
-
 def kill_after(script, count, folder, *flags):
-    """Starts a script and kills it, as by kill -9, once it has written the parameters of so many targets."""
-    process = start_script(script, *flags)
+    """Starts a script in a process of its own, and kills it, as by kill -9, once it has written the parameters of so
+    many targets.
+    """
+    process = subprocess.Popen([sys.executable, os.path.join(ROOT, script), *map(str, flags), '--visualize', 'False'],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and len(list(folder.glob('*_params.npz'))) < count:
         time.sleep(0.005)
     process.kill()
@@ -41,11 +31,12 @@ def kill_after(script, count, folder, *flags):
     assert process.returncode == -signal.SIGKILL, 'it had ended before'
 
 
-def fitted(script, folder, name, model_fname):
-    """The result of a script that a process of its own ran on what the model brings, what it printed, and the model."""
-    printed = run_script(script, '--model_fname', model_fname, '--out_path', folder)
+def fitted(run_here, script, folder, name, model_fname):
+    """The result of a script on what the model brings, what it printed, and the model."""
+    done = run_here(script, '--model_fname', model_fname, '--out_path', folder, '--visualize', 'False')
+    assert done.returncode == 0, done.stderr
     found = result(folder, name, model_fname)
-    found.folder, found.printed, found.model = folder, printed, load_model(model_fname)
+    found.folder, found.printed, found.model = folder, done.stdout, load_model(model_fname)
     return found
 
 

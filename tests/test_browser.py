@@ -142,12 +142,16 @@ def test_a_port_in_use_is_named(served):
 
 
 def test_ctrl_c_ends_quietly():
-    code = 'import types; from utils.browser import serve; serve(types.SimpleNamespace(page=b"page"))'
+    code = ('import signal, types; signal.signal(signal.SIGINT, signal.default_int_handler); '      # as in a terminal
+            'from utils.browser import serve; serve(types.SimpleNamespace(page=b"page"))')
     with subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:
         assert process.stdout.readline().startswith('Open http://127.0.0.1:')
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        try:
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0 and error == ''
 
 

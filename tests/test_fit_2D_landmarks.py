@@ -42,9 +42,9 @@ def lmks_of(found, model, embedding, height):
 
 
 @pytest.fixture(scope='module')
-def fit(tmp_path_factory):
-    """The fit of the embedded head to its photo, in a process of its own, into a folder that was not there."""
-    found = fitted(NAME, tmp_path_factory.mktemp('new folder') / 'results', 'synthetic_photo', MODEL)
+def fit(run_here, tmp_path_factory):
+    """The fit of the embedded head to its photo, into a folder that was not there."""
+    found = fitted(run_here, NAME, tmp_path_factory.mktemp('new folder') / 'results', 'synthetic_photo', MODEL)
     found.height = len(read_image(PHOTO))
     found.lmks = lmks_of(found, found.model, load_embedding(EMBEDDING), found.height)
     return found
@@ -142,7 +142,7 @@ def test_scipys_optimiser_minimises_the_same_terms_and_finds_nothing_lower(fit, 
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
-    folder, count, random = tmp_path / 'photos', 4, np.random.RandomState(0)
+    folder, count, random = tmp_path / 'photos', 3, np.random.RandomState(0)
     for i in range(count):
         save_photo(folder, f'frame_{i}', TARGET + random.randn(51, 2))
     flags = ('--target_img_path', folder, '--target_lmk_path', folder, '--batch_size', 1)

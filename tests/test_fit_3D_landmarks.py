@@ -30,9 +30,9 @@ TARGET = np.load(synthetic_path('landmarks_3d'))
 
 
 @pytest.fixture(scope='module')
-def fit(tmp_path_factory):
-    """The fit of the embedded head to its landmarks, in a process of its own, into a folder that was not there."""
-    found = fitted(NAME, tmp_path_factory.mktemp('new folder') / 'results', 'synthetic_landmark_3d', MODEL)
+def fit(run_here, tmp_path_factory):
+    """The fit of the embedded head to its landmarks, into a folder that was not there."""
+    found = fitted(run_here, NAME, tmp_path_factory.mktemp('new folder') / 'results', 'synthetic_landmark_3d', MODEL)
     found.lmks = get_model_lmks(found.vertices, found.model['f'], *load_embedding(EMBEDDING))
     return found
 
@@ -149,7 +149,7 @@ def test_frames_of_one_person_have_one_identity(run, tmp_path):
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
-    random, count = np.random.RandomState(0), 4
+    random, count = np.random.RandomState(0), 3
     many = save(tmp_path / 'many.npy', TARGET + 1e-3 * random.randn(count, 51, 3))
     flags = ('--model_fname', MODEL, '--out_path', run.out, '--target_lmk_path', many, '--batch_size', 1)
     kill_after(NAME, 1, run.out, *flags)

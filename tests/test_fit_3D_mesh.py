@@ -29,9 +29,9 @@ TARGET = Mesh(filename=synthetic_path('registered_mesh')).v
 
 
 @pytest.fixture(scope='module')
-def fit(tmp_path_factory):
-    """The fit of the embedded head to its registered mesh, in a process of its own, into a new folder."""
-    return fitted(NAME, tmp_path_factory.mktemp('new folder') / 'results', 'mesh_fitting', MODEL)
+def fit(run_here, tmp_path_factory):
+    """The fit of the embedded head to its registered mesh, into a new folder."""
+    return fitted(run_here, NAME, tmp_path_factory.mktemp('new folder') / 'results', 'mesh_fitting', MODEL)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tm
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
-    count = 4
+    count = 3
     np.save(tmp_path / 'many.npy', [placed(TARGET, [0, 0.1 * i, 0], [0, 0, 0.1 * i]) for i in range(count)])
     flags = ('--target_mesh_path', tmp_path / 'many.npy', '--batch_size', 1)
     kill_after(NAME, 1, run.out, '--model_fname', MODEL, '--out_path', run.out, *flags)

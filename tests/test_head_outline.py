@@ -56,9 +56,9 @@ def test_a_mesh_that_fits_loses_its_rim_alone(fit):
 
 
 def test_where_colours_say_nothing_all_is_head(fit):
-    plain = np.full_like(fit.image, 128)
+    plain, small = np.full_like(fit.image[::6, ::6], 128), SimpleNamespace(scale=fit.scale / 6, table=fit.table)
     for mesh in (fit.mesh, fit.large):
-        np.testing.assert_array_equal(weights(fit, mesh, 'outline', plain), weights(fit, mesh, 'depth', plain))
+        np.testing.assert_array_equal(weights(small, mesh, 'outline', plain), weights(small, mesh, 'depth', plain))
 
 
 @pytest.mark.parametrize('size', [(1, 1), (3, 2), (12, 9), (300, 40)])

@@ -172,12 +172,13 @@ def test_the_example_of_a_term_shuts_the_lips(tmp_path, run_here):
             assert script.count(old) == 1
             script = script.replace(old, new)
     (tmp_path / 'fit_3D_landmarks.py').write_text(script)
-    squares = []
-    for weight, optimizer in (('1e-9', 'least_squares'), ('10', 'least_squares'), ('10', 'L-BFGS-B')):
-        done = run_here(tmp_path / 'fit_3D_landmarks.py', '--weight_lips', weight, '--optimizer', optimizer,
-                        '--out_path', tmp_path, '--visualize', 'False', '--model_fname', synthetic_path('model'))
+    squares, open_lips = [], tmp_path / 'open' / 'synthetic_landmark_3d_params.npz'
+    for name, *flags in (('open', '--weight_lips', '1e-9'), ('shut', '--weight_lips', '10'),
+                         ('by_scipy', '--weight_lips', '10', '--optimizer', 'L-BFGS-B', '--init', open_lips)):
+        done = run_here(tmp_path / 'fit_3D_landmarks.py', *flags, '--out_path', tmp_path / name, '--visualize', 'False',
+                        '--model_fname', synthetic_path('model'))
         assert done.returncode == 0, done.stderr
-        with np.load(tmp_path / 'synthetic_landmark_3d_params.npz') as content:
+        with np.load(tmp_path / name / open_lips.name) as content:
             squares.append(content['term_lips'] / content['weight_lips'])
     assert squares[0] > 50 * max(squares[1:]) > 0
 

@@ -1,8 +1,6 @@
 """Random textures: what is drawn, what is written, red stays red; and the fit to a photo."""
 import os
 import shutil
-import subprocess
-import sys
 import types
 
 import cv2
@@ -62,11 +60,6 @@ def write_space(folder, kind, layout, size=64, **changed):
     path = str(folder / f'{kind}.npz')
     np.savez(path, **{**arrays, **changed})
     return path, arrays
-
-
-def run(*arguments, folder=ROOT):
-    return subprocess.run([sys.executable, os.path.join(ROOT, 'sample_texture.py'), *arguments], cwd=folder,
-                          capture_output=True, text=True)
 
 
 # ---- what is drawn
@@ -323,9 +316,10 @@ def test_seen_texels_are_the_photos_and_no_texel_is_left_out(fitted):
     assert texture[covered & (mask[..., 0] == 0)].mean() > 40
 
 
-def test_as_a_user_runs_it_from_elsewhere(tmp_path):
+def test_as_a_user_runs_it_from_elsewhere(tmp_path, run_here, monkeypatch):
     (tmp_path / 'a folder').mkdir()
-    done = run('--num_samples', '1', '--seed', '1', '--visualize', 'False', folder=tmp_path / 'a folder')
+    monkeypatch.chdir(tmp_path / 'a folder')
+    done = run_here('sample_texture.py', '--num_samples', 1, '--seed', 1, '--visualize', 'False')
     assert done.returncode == 0, done.stderr
     written = [f'tex_sample_01{end}' for end in ('.mtl', '.obj', '.png', '_params.npz')]
     assert sorted(os.listdir(tmp_path / 'a folder' / 'texture_samples')) == [*written, 'textures.png']

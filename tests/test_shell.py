@@ -283,10 +283,12 @@ def test_demo_reports_a_script_that_fails_and_goes_on(clone):
     assert [line.split('\t')[2] for line in open(clone.root / 'results/index.html')] == ['3', '3', '0']
 
 
-def test_test_sh_passes_its_arguments_to_pytest(clone):
+def test_test_sh_passes_its_arguments_to_pytest_and_else_runs_files_side_by_side(clone):
     clone.python('3.11')
     assert clone.run('test.sh', '-k', 'two  words').returncode == 0
     assert clone.calls('-m')[-2:] == ['-m ruff check .', '-m pytest -k two  words']
+    assert clone.run('test.sh').returncode == 0
+    assert '--numprocesses auto' in clone.calls('-m pytest')[-1] and '--dist loadfile' in clone.calls('-m pytest')[-1]
 
 
 @pytest.mark.parametrize('broken', ['ruff', 'pytest', 'sample_FLAME.py'])
