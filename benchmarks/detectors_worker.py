@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 DLIB = (36, 39, 42, 45, 30, 48, 54, 8)
-MEDIAPIPE = (33, 133, 362, 263, 1, 61, 291, 152)        # 1 is its mesh's `noseTip`; 4 is next above
+MEDIAPIPE = (33, 133, 362, 263, 4, 61, 291, 152)        # 4, not its `noseTip` 1: the nearer to iBUG's 30 on photos
 
 
 def dlib_points(pictures):

@@ -5,7 +5,7 @@ from scipy.interpolate import CubicSpline
 from utils.synthetic_head.constraints import resample
 from utils.synthetic_head.controls import EAR_OUTLINE
 
-ORIGIN = np.array([7.0, 0.55, -0.75])
+ORIGIN = np.array([7.45, 0.55, -0.75])
 BACKWARD, UPWARD = np.array([0.1011, -0.2104, -0.9724]), np.array([0.0800, 0.9759, -0.2028])
 OUTWARD = np.cross(BACKWARD, UPWARD)
 BOWL = np.array([-0.25, 0.2])                   # the point that the rings close in on

@@ -61,7 +61,10 @@ EXPRESSIONS = {
         'chin': (0, 0.18, 0.10), 'low_mid': (0, 0.13, 0.10), 'low_side': (0, 0.10, 0.06), 'corner': (0, -0.06, 0),
     },
     'inner brows up': {'brow_in': (-0.05, 0.28, 0.03), 'glabella': (0, 0.10, 0.02), 'brow_out': (0, -0.08, 0)},
-    'pout': {'low_mid': (0, 0.02, 0.24), 'low_side': (0, 0, 0.18), 'chin': (0, 0, 0.04)},
+    'pout': {
+        'low_mid': (0, 0.03, 0.38), 'low_side': (0, 0.02, 0.30), 'up_mid': (0, 0, 0.10), 'up_side': (0, 0, 0.08),
+        'corner': (-0.12, -0.14, 0.06), 'chin': (0, 0.14, 0.04),
+    },
     'mouth aside': {
         'sides': (1, -1), 'corner': (0.22, 0.02, 0), 'up_mid': (0.2, 0, 0), 'low_mid': (0.2, 0, 0),
         'up_side': (0.2, 0, 0), 'low_side': (0.2, 0, 0), 'chin': (0.1, 0, 0),
@@ -73,7 +76,10 @@ EXPRESSIONS = {
     'one brow up': {
         'sides': (1, -1), 'brow_in': (0, 0.1, 0.02), 'brow_mid': (0, 0.2, 0.03), 'brow_out': (0, 0.16, 0.02),
     },
-    'wink': {'sides': (1, -1), 'lids': (0.15, 0.02)},
+    'wink': {
+        'sides': (1, 0), 'lids': (0.32, 0.04), 'brow_mid': (0, -0.06, 0), 'brow_out': (0, -0.06, 0),
+        'cheek': (0.02, 0.16, 0.10), 'corner': (0.06, 0.10, -0.03),
+    },
 }
 # Correctives that come with a pitch of one joint (per sine of the angle): the opening jaw narrows the mouth, the lids
 # follow the eye.

@@ -7,7 +7,7 @@ from utils.synthetic_head.controls import EYE_CENTRE
 LID_RADIUS = 1.34           # the edge of the lids lies on this sphere about the eyeball (radius 1.20)
 POCKET_RADIUS = 1.42        # and the rear of the pocket behind it on this one
 UPPER_LID, LOWER_LID = 0.52, 0.43               # heights of the opening above and below the line between the corners
-MOUTH_HALF_WIDTH, MOUTH_Y = 2.45, -4.42
+MOUTH_HALF_WIDTH, MOUTH_Y = 2.45, -4.65
 LIP_GAP = 0.012             # half the distance between the closed lips
 UNDERLAP = 0.08             # how far the visible lower lip stays behind the plane of contact
 LIP_SLIDE = np.array([0, 1, -1]) / np.sqrt(2)
@@ -113,21 +113,21 @@ def lip_curves(corner):
         return resample(np.c_[x * half_width, y + MOUTH_Y, z_middle - (z_middle - z_corner) * x ** 2], corner + 1)
 
     outer, inner = MOUTH_HALF_WIDTH + 0.06, MOUTH_HALF_WIDTH - 0.06
-    bow = 0.98 - 0.13 * np.exp(-(x / 0.12) ** 2) + 0.06 * np.exp(-((x - 0.25) / 0.15) ** 2)
-    lower = curve(outer, 0.08 * x ** 2 - 1.05 * (1 - x ** 2.2) ** 0.8, 9.18, 8.0)
-    upper = curve(outer, bow * (1 - x ** 1.7) ** 0.9 + 0.08 * x ** 2, 9.72, 8.0)
-    line = curve(inner, 0.03 + 0.05 * x ** 3 - 0.03 * np.cos(2 * np.pi * x) * (1 - x ** 2), 9.3, 7.86)
+    bow = 0.92 - 0.13 * np.exp(-(x / 0.12) ** 2) + 0.06 * np.exp(-((x - 0.25) / 0.15) ** 2)
+    lower = curve(outer, 0.08 * x ** 2 - 0.97 * (1 - x ** 2.2) ** 0.8, 9.18, 7.93)
+    upper = curve(outer, bow * (1 - x ** 1.7) ** 0.9 + 0.08 * x ** 2, 9.72, 7.93)
+    line = curve(inner, 0.03 + 0.05 * x ** 3 - 0.03 * np.cos(2 * np.pi * x) * (1 - x ** 2), 9.3, 7.88)
     return lower, upper, line
 
 
 def place_nostril(half, constraints):
     """Ring 1 is drawn to an oval on the underside of the nose; 2-4 are a shallow pit above it."""
     rings = half.rings['nostril']
-    centre, upward = np.array([0.80, -2.02, 9.98]), np.array([0.03, 0.97, -0.22])
+    centre, upward = np.array([0.80, -2.02, 9.98]), np.array([0.0, 0.95, 0.25])
     around = np.pi + 2 * np.pi * (np.arange(len(rings[0])) + 0.5) / len(rings[0])
     oval = np.outer(np.cos(around), (0.234, 0.031, 0.109)) + np.outer(np.sin(around), (-0.211, 0.040, 0.452))
     for vertex, position in zip(rings[1], centre + oval, strict=True):
-        constraints.hint(vertex, position, 3.0)
-    for ring, size, depth in ((2, 0.85, 0.4), (3, 0.6, 0.75)):
+        constraints.hint(vertex, position, 6.0)
+    for ring, size, depth in ((2, 0.8, 0.3), (3, 0.6, 0.75)):
         constraints.pin(rings[ring], centre + size * oval + depth * upward)
     constraints.pin(rings[4], [centre + 0.85 * upward])

@@ -22,7 +22,7 @@ MASKS = {
 HAIR_LINE = np.array([(0, 7.9), (22, 8.3), (40, 7.2), (52, 5.4), (66, 3.9), (74, 1.2), (80, 0.2), (88, 2.5), (100, 3.8),
                       (118, 2.6), (130, -1.5), (150, -5.0), (180, -5.6)])
 # The same for hair that is combed back and falls behind the ears.
-LONG_HAIR_LINE = np.array([(0, 8.1), (22, 8.4), (40, 7.4), (55, 5.6), (70, 4.7), (82, 4.3), (96, 3.4), (107, 1.0),
+LONG_HAIR_LINE = np.array([(0, 7.9), (22, 8.3), (40, 7.2), (52, 5.4), (66, 4.2), (80, 2.4), (96, 3.4), (107, 1.0),
                            (115, -3.0), (124, -12.5), (180, -14.5)])
 # Where the cheeks' beard ends: height over the distance from the midline (cm).
 BEARD_LINE = np.array([(0, -2.7), (2.2, -2.9), (3.6, -4.1), (4.8, -3.9), (5.8, -2.4), (6.5, 0.2)])
@@ -122,7 +122,7 @@ class Painter:
         below = np.interp(self.x, *BEARD_LINE.T) - self.y + 0.2 * self.noise(1.0, 17)
         where = smooth_step(below, -0.3, 1.0) * smooth_step(self.y, -10.2, -8.6) * smooth_step(self.z, 0.0, 3.0)
         where *= 1 - smooth_step(self.mask['lips'], 0.05, 0.4)
-        strength = max(0.10 + 0.16 * traits['stubble'], 0) * (1 + 0.5 * self.noise(0.12, 6))
+        strength = max(0.16 * traits['stubble'], 0) * (1 + 0.5 * self.noise(0.12, 6))
         return mix(colour, [0.30, 0.26, 0.26], where * strength)
 
     def hair_colour(self, traits):
@@ -135,7 +135,7 @@ class Painter:
         """Hair cropped short, or combed back in strands (style 1); between them both are there in part."""
         around = np.degrees(np.arctan2(self.x, self.z + 1))
         back = np.clip(0.5 + 0.5 * traits['style'], 0, 1)
-        receding = 0.7 * traits['hairline'] * smooth_step(-around, -75, -45)
+        receding = 0.45 * traits['hairline'] * smooth_step(-around, -75, -45)
         ragged = 0.15 * self.noise(0.5, 7) + 0.10 * self.noise(0.2, 8)
         for line, share, grain in ((HAIR_LINE, 1 - back, (0.18, 9)), (LONG_HAIR_LINE, back, (0.22, 19, (1, 1, 0.12)))):
             if share == 0:
