@@ -58,6 +58,7 @@ from utils.fit_cli import (  # noqa: E402
     rows_of,
     settings_of,
     start_params,
+    term_columns,
     with_vertices,
     write_head,
 )
@@ -146,7 +147,7 @@ def main(args):
 
     live = LiveFit(args, smpl, panes, (1, 2), len(photos), upright=False)
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
-    columns = [*(f'term_{name}' for name in weights), 'lmk_rms_px', 'lmk_max_px']
+    columns = [*term_columns(args, weights), 'lmk_rms_px', 'lmk_max_px']
     place = {photo: i for i, photo in enumerate(photos)}
 
     def read(photo):

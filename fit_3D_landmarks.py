@@ -44,6 +44,7 @@ from utils.fit_cli import (  # noqa: E402
     rows_of,
     settings_of,
     start_params,
+    term_columns,
     with_vertices,
     write_head,
 )
@@ -126,7 +127,7 @@ def main(args):
 
     live = LiveFit(args, smpl, panes, (1, 1), len(targets), upright=True)
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
-    columns = [*(f'term_{name}' for name in weights), 'lmk_rms_mm', 'lmk_max_mm']
+    columns = [*term_columns(args, weights), 'lmk_rms_mm', 'lmk_max_mm']
     place = {target: i for i, target in enumerate(targets)}
 
     def read(target):

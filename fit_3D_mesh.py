@@ -43,6 +43,7 @@ from utils.fit_cli import (  # noqa: E402
     rows_of,
     settings_of,
     start_params,
+    term_columns,
     with_vertices,
     write_head,
 )
@@ -126,7 +127,7 @@ def main(args):
 
     live = LiveFit(args, smpl, panes, (1, 2), len(targets), upright=True, bar=(0, SHOWN_MM, 'mm'))
     solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8, watch=live.watch)
-    columns = [*(f'term_{name}' for name in weights), 'vertex_rms_mm', 'vertex_max_mm']
+    columns = [*term_columns(args, weights), 'vertex_rms_mm', 'vertex_max_mm']
 
     def read(target):
         return (examples_of_one or [read_target(target, model, model_fname, args)])[0], place[target]

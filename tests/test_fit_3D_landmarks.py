@@ -22,6 +22,7 @@ from tests.fit_scripts import (
 from utils.files import read_image
 from utils.landmarks import get_model_lmks, load_embedding
 from utils.mesh import Mesh
+from utils.sequence_fit import UNITS
 from utils.synthetic_head.demo import synthetic_path
 
 NAME = 'fit_3D_landmarks.py'
@@ -146,6 +147,20 @@ def test_frames_of_one_person_have_one_identity(run, tmp_path):
     np.testing.assert_array_equal(first.params.shape, second.params.shape)
     assert np.abs(first.params.exp - second.params.exp).max() > 1e-3
     assert max(found.extras['lmk_rms_mm'] for found in (first, second)) < 2.5
+
+
+def test_changes_between_frames_are_a_term(run, tmp_path):
+    frames = TARGET + 1e-3 * np.random.RandomState(0).randn(2, 51, 3)
+    run('--target_lmk_path', save(tmp_path / 'frames.npy', frames), '--shared_shape', '--smooth', 3)
+    first, second = (result(run.out, f'frames_000{i}', MODEL) for i in (1, 2))
+    changes = [np.sum(((getattr(second.params, name) - getattr(first.params, name)) / unit) ** 2)
+               for name, unit in UNITS.items()]
+    assert second.extras['term_smooth'] == pytest.approx(3 * sum(changes), rel=1e-6) and min(changes) > 0
+    assert first.extras['term_smooth'] == 0
+    for name, found in (('frames_0001', first), ('frames_0002', second)):
+        terms = {key: float(value) for key, value in summary(run.out)[name].items() if key.startswith('term_')}
+        assert set(terms) == {f'term_{term}' for term in (*script.WEIGHTS, 'smooth')}
+        assert found.extras['loss'] == pytest.approx(sum(terms.values()), rel=1e-9)
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):

@@ -61,6 +61,11 @@ def fit_weights(args, weights):
     return found
 
 
+def term_columns(args, weights):
+    """The terms' columns in summary.csv."""
+    return [f'term_{name}' for name in (*weights, *['smooth'] * bool(args.smooth))]
+
+
 def matrix_dtype(weights, usual):
     """The name of the float type for the solver's matrices: single precision will do where the priors of the
     coefficients are as strong as usual, weaker ones leave them ill-conditioned.
@@ -147,7 +152,7 @@ def fit_extras(fit, weights):
 def print_fit(fit, weights, distances):
     """Prints the terms of one fit before and after, how it ended, and the distances in words."""
     print(f'{"term":14}{"weight":>8}{"before":>16}{"after":>16}')
-    for name in fit.before:
+    for name in weights:
         print(f'{name:14}{weights[name]:8g}{fit.before[name]:16.6f}{fit.after[name]:16.6f}')
     print(f'{"sum":22}{sum(fit.before.values()):16.6f}{sum(fit.after.values()):16.6f}')
     print(f'{fit.iterations} iterations, {fit.status}. {distances}')

@@ -58,16 +58,20 @@ class FitSolver:
     def sequence(self, initial, data, smooth):
         """Fits N frames of one person: as __call__, with one identity for all of them.
 
-        smooth: the weight of squared changes from frame to frame, in UNITS of utils/sequence_fit.py. One identity has
-        one prior, so the weight of the term `shape` is shared among the frames.
+        smooth: the weight of squared changes from frame to frame, in UNITS of utils/sequence_fit.py; the later of two
+        frames has them as its term `smooth`. One identity has one prior, so the weight of the term `shape` is shared
+        among the frames.
         """
         count = len(next(iter(initial.values())))
         weights = {name: weight / count if name == 'shape' else weight for name, weight in self.weights.items()}
         with tf.Graph().as_default(), tf.Session() as session:
             problem = _SequenceGraph(self.tf_residuals, weights, self.points, initial, data, self.chunk, session)
             frames, shape = problem.cut(initial)
-            found = fit_sequence(problem.normal, frames, shape.mean(axis=0), smooth * problem.steps(initial) ** -2.0)
+            smooth_weights = smooth * problem.steps(initial) ** -2.0
+            found = fit_sequence(problem.normal, frames, shape.mean(axis=0), smooth_weights)
             before, after = (problem.terms(*values) for values in ((frames, shape.mean(axis=0)), found[:2]))
+            for terms, moved in ((before, frames), (after, found[0])) if smooth else ():
+                terms['smooth'] = np.diff(moved, axis=0, prepend=moved[:1]) ** 2 @ smooth_weights
             values = problem.joined(*found[:2])
         return FitResult({**values, 'rot': wrap(values['rot'])}, before, after, np.full(count, found[2]),
                          [found[3]] * count)
