@@ -130,7 +130,7 @@ def test_the_minimum_is_the_same_wherever_and_however_large_the_face_is_and_brok
 def test_a_fit_that_starts_at_its_result_stays_there(fit, run):
     run('--init', fit.folder / 'synthetic_photo_params.npz')
     found = result(run.out, 'synthetic_photo', MODEL)
-    assert found.extras['iterations'] <= 3 < fit.extras['iterations']
+    assert found.extras['iterations'] < fit.extras['iterations']
     assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-6)
 
 
