@@ -12,11 +12,11 @@ SIZE, PEOPLE, COMPONENTS = 256, 80, 20
 SEED = 4
 TAN = -0.7                  # mean of the trait 'light': the painter's own mean is fair
 SPREAD = {'light': 1.5, 'red': 0.7, 'olive': 0.5, 'lips': 0.5, 'iris': 0.6, 'blush': 0.8, 'stubble': 0.8,
-          'blotch_large': 0.6, 'blotch_small': 0.6}
+          'blotch_large': 0.6, 'blotch_small': 0.6, 'hairline': 0.2}
 # What else has another mean or standard deviation among women and men.
 VARIANTS = {'generic': {},
             'female': {'stubble': (-0.8, 0.1), 'style': (1.0, 0.5), 'lips': (0.8, 0.5), 'brow': (-0.8, 0.7)},
-            'male': {'stubble': (0.7, 0.8), 'style': (-1.0, 0.4), 'brow': (0.6, 0.8), 'hairline': (0.4, 1.0)}}
+            'male': {'stubble': (0.7, 0.8), 'style': (-1.0, 0.4), 'brow': (0.6, 0.8), 'hairline': (0.4, 0.2)}}
 
 
 def make_texture_space(head, variant='generic'):
