@@ -39,6 +39,15 @@ def test_showing_takes_a_small_share_and_leaves_frames_out(monkeypatch):
     assert len(spent) == frames + 1 and cell.shown[-2:] == [('set_text', 'the end'), ('close',)]
 
 
+def test_where_the_processor_draws_frames_are_few(monkeypatch):
+    cell = FakeCell('llvmpipe (LLVM 15.0.6, 256 bits)')
+    monkeypatch.setattr(show, 'open_cells', lambda *options: [[cell]])
+    monkeypatch.setattr(live_view, 'PAUSE', 0.2)
+    with LiveView(True, 'Fit') as live:
+        took = fit(live, 50)
+    assert 2 <= sum(name == 'set_dynamic_meshes' for name, *_ in cell.shown) <= 1 + took / 0.2
+
+
 def test_nothing_is_made_where_nothing_is_shown(no_display):
     for mode in (False, True):
         with LiveView(mode, 'Fit') as live:

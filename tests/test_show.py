@@ -45,10 +45,10 @@ def mesh_of(colour, shift=0.0):
 
 
 class FakeCell:
-    """A cell that notes what it is told."""
+    """A cell that notes what it is told, of a window that this renderer of OpenGL draws."""
 
-    def __init__(self):
-        self.shown = []
+    def __init__(self, renderer='a graphics card'):
+        self.shown, self.window = [], types.SimpleNamespace(renderer=renderer)
 
     def __getattr__(self, name):
         return lambda *content, **options: self.shown.append((name, *content))

@@ -80,7 +80,7 @@ class Still:
 def tf_pose(smpl):
     """The layer as a function of trans [1, 3], beta [1, B] and theta [1, 15], compiled once -> vertices [V, 3]."""
     import tensorflow as tf
-    posed = tf.function(lambda trans, beta, theta: smpl(trans, beta, theta)[0])
+    posed = tf.function(lambda trans, beta, theta: smpl(trans, beta, theta)[0], autograph=False)
     return lambda *parts: posed(*(tf.constant(part, smpl.dtype) for part in parts)).numpy()
 
 

@@ -11,6 +11,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 
 import numpy as np
@@ -25,6 +26,7 @@ INK = (50, 50, 50)
 POLITE = 10                             # by how much the process steps back where it draws on the processor
 ON_PROCESSOR = ('llvmpipe', 'softpipe', 'swrast', 'software', 'gdi generic')     # renderers without a graphics card
 REST = 0.2                              # seconds without change after which those draw smooth outlines
+CALM = 2.0                              # seconds without news from the script, after which they do
 HELP = ('left button        turn', 'right or middle    move', 'wheel              nearer, farther',
         'W    wireframe', 'T    texture on, off', 'N    normals as colours', 'R    view from the front',
         'P    save a picture of the window', 'H    this help', 'Q    close')
@@ -89,7 +91,7 @@ class Window:
         self.look, self.with_lines, self.with_textures, self.with_help = SHADED, False, True, False
         self.help = self.replace(None, text_picture('\n'.join(HELP)))
         self.renderer = self.scene.gl.glGetString(self.scene.gl.GL_RENDERER).decode()
-        self.is_slow = any(name in self.renderer.lower() for name in ON_PROCESSOR)
+        self.is_slow = is_on_processor(self.renderer)
         self.stale, self.rough, self.pointer = True, False, (0.0, 0.0)
         glfw = self.glfw
         glfw.set_char_callback(self.window, lambda _, code: self.on_key(chr(code).lower()))
@@ -299,6 +301,11 @@ def text_picture(text):
     return np.dstack([picture, np.maximum(255 - picture[..., 0], 190)])
 
 
+def is_on_processor(renderer):
+    """Whether a renderer of OpenGL, by its name, is without a graphics card."""
+    return any(name in renderer.lower() for name in ON_PROCESSOR)
+
+
 def read_messages(stream, messages, glfw):
     """Puts what comes in into a queue and wakes the window; None at the end."""
     try:
@@ -312,7 +319,7 @@ def read_messages(stream, messages, glfw):
 
 def run(window, messages, keepalive):
     """Shows messages until the window is closed, or they end and it need not stay."""
-    glfw, tickets = window.glfw, []
+    glfw, tickets, last = window.glfw, [], 0.0
     while not glfw.window_should_close(window.window):
         glfw.wait_events_timeout(REST)
         while not messages.empty():
@@ -322,12 +329,13 @@ def run(window, messages, keepalive):
                     return
                 continue
             kind, cell, content, ticket = message
+            last = time.monotonic()
             try:
                 window.receive(kind, cell, content)
             except Exception:                           # what cannot be drawn must not take the window away
                 window.answer('said', f'{kind} cannot be shown: {traceback.format_exc().splitlines()[-1]}')
             tickets.append(ticket)
-        if window.stale or window.rough:
+        if window.stale or (window.rough and time.monotonic() - last > CALM):
             window.draw(smooth=not (window.stale and window.is_slow))
         for ticket in tickets:
             window.answer('done', ticket)
@@ -350,13 +358,13 @@ def main():
             pass
 
     options = pickle.load(source)
+    if hasattr(os, 'nice'):
+        os.nice(POLITE)                                 # first: the threads of OpenGL in software take it over
     try:
         window = Window(options, answer)
     except WindowError as error:
         answer('failed', ' '.join(str(error).split()))
         return
-    if window.is_slow and hasattr(os, 'nice'):
-        os.nice(POLITE)
     answer('ready', window.renderer)
     messages = queue.Queue()
     threading.Thread(target=read_messages, args=(source, messages, window.glfw), daemon=True).start()

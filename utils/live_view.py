@@ -13,6 +13,7 @@ from utils.show import open_for
 
 OTHERWISE = 'the fit is not shown while it runs; its picture is written, --visualize browser shows the result'
 SHARE = 0.05                # of a fit's time that showing it may take
+PAUSE = 1.5                 # seconds from frame to frame where they are drawn by the processor that fits
 FPS = 25                    # frames a second of a video
 HELD = 1.0                  # seconds for which the last frame of a fit stays
 MAX_FRAMES = 250            # of a video; of longer fits every second frame is kept, then every fourth ..
@@ -37,7 +38,10 @@ class LiveView:
         self.cells = open_for(mode, shape, titlebar, OTHERWISE, keepalive=True)
         if self.cells is not None and bar is not None:
             self.cells[-1][-1].set_color_bar(*bar)
-        self.due = 0.0
+        self.due, self.pause = 0.0, 0.0
+        if self.cells is not None:
+            from utils.gl_window import is_on_processor
+            self.pause = PAUSE if is_on_processor(self.cells[0][0].window.renderer) else 0.0
         self._keep_open(False)
 
     def __enter__(self):
@@ -50,7 +54,8 @@ class LiveView:
         """Shows what is in each cell, row by row: a picture (BGR uint8), a mesh or a list of meshes, and lines of text.
 
         Both may be functions that return them, which are called only where the frame is not left out. Frames are left
-        out where they come faster than SHARE of the time allows; the last one never is.
+        out where they come faster than SHARE of the time allows, or, where the processor draws them, than every PAUSE;
+        the last one never is.
         """
         start = time.monotonic()
         if (self.cells is None and self.video is None) or (start < self.due and not last):
@@ -61,7 +66,7 @@ class LiveView:
         self._show(panes, text)
         if self.video is not None:
             self._keep(panes, text)
-        self.due = start + (time.monotonic() - start) * (1 + 1 / SHARE)
+        self.due = start + max((time.monotonic() - start) * (1 + 1 / SHARE), self.pause)
 
     @property
     def is_open(self):
