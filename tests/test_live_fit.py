@@ -105,7 +105,8 @@ def test_points_of_unknown_scale_lie_on_the_head_in_the_last_frame(run, no_displ
     points[3] = np.nan
     np.save(tmp_path / 'points.npy', points)
     done = run('fit_3D_landmarks.py', '--target_lmk_path', tmp_path / 'points.npy', '--fit_scale', '--visualize',
-               'False', '--save_video', tmp_path / 'fit.gif')
+               'False', '--save_video', tmp_path / 'fit.gif', '--export_html', tmp_path / 'fit.html')
+    assert '"photo"' in (tmp_path / 'fit.html').read_text()         # the picture with the target, beside the head
     frames = read_video(str(tmp_path / 'fit.gif'))
     assert len(frames) == done.steps[0] + 1
     for frame in frames:                                # seen from the front, upright

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from utils.files import read_image
 from utils.fit_pictures import upright
 from utils.flame_params import FlameParams, load_params
 from utils.viewer import has_display, open_picture
@@ -59,7 +60,8 @@ class LiveFit:
     def end(self, names, model, model_fname, look=None):
         """Plays the steps that were kept, writes the video and the page, leaves the window and serves the browser.
 
-        names: of the targets; look() -> texture, landmarks and photo as export_html takes them, None: the model's.
+        names: of the targets; look() -> texture, landmarks and photo as export_html takes them; None: the model's, and
+        the picture of the first fit.
         """
         mode, picture = self.args.visualize, os.path.join(self.args.out_path, names[0] + '_fit.png')
         has_window = False
@@ -76,7 +78,8 @@ class LiveFit:
             open_picture(picture)
         if self.args.export_html or mode == 'browser':
             from utils.export_html import find_look
-            self._pages(names, model, model_fname, (*find_look(model_fname, model), None) if look is None else look())
+            beside = read_image(picture) if look is None and os.path.isfile(picture) else None
+            self._pages(names, model, model_fname, look() if look else (*find_look(model_fname, model), beside))
 
     def _watch(self, found):
         if self.is_played:
