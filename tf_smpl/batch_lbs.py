@@ -164,11 +164,12 @@ def subtrees(parents):
     return below
 
 
-def tree_differences(parents):
-    """[J, J], what takes the value of each joint from that of its parent (of the root: from 0)."""
+def tf_from_parents(values, parents, above_root):
+    """How values [.., J, M] change from each joint to its parent; the root's has above_root [.., 1, M], an array."""
     differences = -np.eye(len(parents))
     differences[range(1, len(parents)), parents[1:]] = 1
-    return differences
+    first = tf.constant(above_root * np.eye(len(parents))[:, :1], values.dtype)
+    return tf.matmul(tf.constant(differences, values.dtype), values) + first
 
 
 def tf_world_rotations(rotations, parents):
@@ -193,7 +194,6 @@ def tf_forward_kinematics(rotations, joints, parents):
     (R_parent(k) - R_k) k, where the root's parent is at rest.
     """
     world = tf_world_rotations(rotations, parents)
-    back = tf.matmul(tf.constant(tree_differences(parents), world.dtype), world)
-    back += tf.constant(np.eye(3)[:, :, None, None] * np.eye(len(parents))[0][:, None], world.dtype)
+    back = tf_from_parents(world, parents, np.eye(3)[:, :, None, None])
     shifts = tf.matmul(tf.constant(subtrees(parents).T, world.dtype), tf.reduce_sum(back * joints, 1))
     return world, shifts + tf.reduce_sum(world * joints, 1), shifts

@@ -87,8 +87,8 @@ class SMPLPoints:
         local = tf_joint_rotations(theta, self.num_joints)                              # [3, 3, J, N]
         world = tf_world_rotations(local, self.parents)
         one = tf.ones_like(theta[:, :1])
-        y = tf.reshape(tf.matmul(tf.concat([one, tf_pose_feature(local), beta], 1),
-                                 self._constants()['basis']), [-1, self.num_joints + 1, 3, self.num_points])
+        feature = tf.concat([one, tf_pose_feature(local), beta], 1)
+        y = tf.reshape(tf.matmul(feature, self._constants()['basis']), [-1, self.num_joints + 1, 3, self.num_points])
         local, world = (tf.transpose(rotations, [3, 2, 0, 1]) for rotations in (local, world))
         y, root = tf.split(y, [self.num_joints, 1], axis=1)
         parts = tf.matmul(world, y)
@@ -110,7 +110,7 @@ class SMPLPoints:
         axes = tf.expand_dims(tf.matmul(world, jacobians, transpose_b=True), 4)         # turned by its own rotation
         swept = tf.reshape(tf.matmul(self._below, tf.reshape(parts, [-1, self.num_joints, 3 * self.num_points])),
                            [-1, self.num_joints, 3, 1, self.num_points])
-        d_turned = tf_cross(axes, swept, 2)[:, :, :self.num_axes]            # [N, J, C, 3, L]
+        d_turned = tf_cross(axes, swept, 2)[:, :, :self.num_axes]                       # [N, J, C, 3, L]
         d_turned = tf.transpose(d_turned, [0, 2, 4, 1, 3])                              # [N, C, L, J, 3]
         d_turned = tf.reshape(d_turned, [-1, self.num_axes * self.num_points, 3 * self.num_joints])
         d_corrected = tf.reshape(tf.matmul(tf.reshape(turns, [-1, turns.shape[2]]), self._constants()['by_pose']),

@@ -19,8 +19,8 @@ from .batch_lbs import (
     subtrees,
     tf_cross_parts,
     tf_d_pose_feature,
+    tf_from_parents,
     tf_left_jacobians,
-    tree_differences,
 )
 from .batch_smpl import SMPL
 from .graph_constants import GraphConstants, aligned_empty
@@ -148,9 +148,7 @@ class SMPLVertices(SMPL):
         translations of the transformations relative to the rest pose.
         """
         d_joints = self._derivatives()['d_joints']
-        back = tf.constant(tree_differences(self.parents), world.dtype)
-        back = tf.matmul(back, tf.reshape(world, [-1, self.num_joints, 9]))
-        back += tf.constant(np.outer(np.eye(self.num_joints)[0], np.eye(3)), world.dtype)       # the root's parent
+        back = tf_from_parents(tf.reshape(world, [-1, self.num_joints, 9]), self.parents, np.eye(3).reshape(1, 9))
         moved = tf.matmul(tf.reshape(back, [-1, self.num_joints, 3, 3]), d_joints)
         moved = tf.matmul(self._below, tf.reshape(moved, [-1, self.num_joints, 3 * self.num_betas]), transpose_a=True)
         return tf.reshape(moved, [-1, self.num_joints, 3, self.num_betas])
@@ -204,8 +202,9 @@ def _pair_tables(shapes, weights, pairs):
         parts = [axis[common] * np.sqrt(weights[i] * weights[j])[common, None] for axis in shapes]
         squares = [part.T @ part for part in parts]
         for (a, b), entry in zip(AXES, of_pair, strict=True):
-            entry[...] = squares[a]
-            if a != b:                                          # a square costs half of what another product does
+            if a == b:
+                entry[...] = squares[a]
+            else:                                               # a square costs half of what another product does
                 both = parts[a] + parts[b]
                 entry[...] = both.T @ both - squares[a] - squares[b]
     return tables.reshape(len(tables), -1)

@@ -10,12 +10,12 @@ import secrets
 
 import numpy as np
 
+from utils.cli import HOST, PORT
 from utils.export_html import MAX_HEADS, fill_page, local_head, page_data, slider_components, still_page
 from utils.files import InputError, numbered_name
 from utils.flame_params import FlameParams, save_params
 from utils.mesh import Mesh
 
-HOST, PORT = '127.0.0.1', 0             # port 0: one that is free
 NUM_SLIDERS = 20                        # for identity, and as many for expression
 MAX_REQUEST = 1 << 20                   # bytes
 

@@ -11,6 +11,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FLAME_NAMES = ('generic_model', 'FLAME_NEUTRAL', 'flame2023', 'flame2023_Open', 'flame')    # never a gendered one
 EMBEDDING_NAME = 'flame_static_embedding.pkl'
 TEXTURE_NAMES = ('FLAME_texture.npz', 'albedoModel2020_FLAME_albedoPart.npz', 'FLAME_albedo_from_BFM.npz')
+HOST, PORT = '127.0.0.1', 0              # of pages: this machine only, a port that is free
 GET_FLAME = 'FLAME is at https://flame.is.tue.mpg.de: save it as models/generic_model.pkl'
 GET_EMBEDDING = f'{EMBEDDING_NAME} is in https://github.com/TimoBolkart/TF_FLAME: save it into data/'
 GET_TEXTURE = f'{TEXTURE_NAMES[0]} is at https://flame.is.tue.mpg.de: save it into data/'
@@ -56,9 +57,10 @@ def visualize(text):
 
 def add_page_flags(parser):
     """Adds the flags of --visualize browser."""
-    parser.add_argument('--host', default='127.0.0.1', help='of the page: who may look, by default this machine only '
-                                                            '(default: %(default)s)')
-    parser.add_argument('--port', type=int, default=0, help='of the page; 0: one that is free (default: %(default)s)')
+    parser.add_argument('--host', default=HOST, help='of the page: who may look, by default this machine only '
+                                                     '(default: %(default)s)')
+    parser.add_argument('--port', type=int, default=PORT,
+                        help='of the page; 0: one that is free (default: %(default)s)')
 
 
 def existing_file(path):

@@ -78,8 +78,12 @@ class LiveFit:
             open_picture(picture)
         if self.args.export_html or mode == 'browser':
             from utils.export_html import find_look
-            beside = read_image(picture) if look is None and os.path.isfile(picture) else None
-            self._pages(names, model, model_fname, look() if look else (*find_look(model_fname, model), beside))
+            if look is None:
+                beside = read_image(picture) if os.path.isfile(picture) else None
+                shown = *find_look(model_fname, model), beside
+            else:
+                shown = look()
+            self._pages(names, model, model_fname, shown)
 
     def _watch(self, found):
         if self.is_played:

@@ -68,11 +68,10 @@ def _tf_gradient(problem, moving, terms, j_outer):
     d_points = [tf.squeeze(blocks, 3) * r if blocks.shape[3] == 1 else tf.einsum('arlc,arl->acl', blocks, r)
                 for blocks, _, r in terms.rows] + [tf.einsum('arcl,ar->acl', g, r) for g, _, r in terms.dense]
     inner = layer.beta_products(moving, tf.reshape(tf.add_n(d_points), [-1, 1, layer.num_axes * layer.num_points]))
-    inner = [inner] + [tf.matmul(r, problem.tf_inner_columns(r, columns), transpose_a=True)
-                       for columns, r in ((columns, tf.expand_dims(r, 2)) for _, columns, r in terms.dense)
-                       if not INNER.isdisjoint(columns)]
-    return tf.concat([tf.squeeze(tf.matmul(j_outer, tf.expand_dims(residuals, 2), transpose_a=True), 2),
-                      tf.squeeze(tf.add_n(inner), 1)], 1)
+    inner = [tf.squeeze(inner, 1)] + [tf.einsum('ar,arb->ab', r, problem.tf_inner_columns(r, columns))
+                                      for _, columns, r in terms.dense if not INNER.isdisjoint(columns)]
+    outer = tf.squeeze(tf.matmul(j_outer, tf.expand_dims(residuals, 2), transpose_a=True), 2)
+    return tf.concat([outer, tf.add_n(inner)], 1)
 
 
 def _tf_rows_of(blocks, d_outer):
