@@ -19,6 +19,7 @@ from tests.small_fits import (
     tf_plain,
     tf_users,
 )
+from utils import least_squares
 from utils.fit_solver import FitSolver
 from utils.least_squares import NO_GRADIENT, NO_STEP, NOT_FINITE, SETTLED, STATUS, TOO_LONG, tf_least_squares
 
@@ -154,6 +155,14 @@ def test_more_iterations_never_raise_the_loss(plain):
     losses += [loss_of(plain(data, initial, max_iterations=n).after) for n in range(2, 12)]
     changes = np.diff(losses, axis=0)
     assert (changes <= 0).all() and (losses[0] > losses[-1]).all() and (changes[1:-3] == 0).any()
+
+
+def test_a_short_step_that_keeps_its_promise_is_not_the_end(plain, monkeypatch):
+    data, _ = targets(plain.layer, 8)
+    monkeypatch.setattr(least_squares, 'FIRST_DAMPING', 1e5)
+    slow = Fits(*small_layer('points'), 'plain')
+    assert (loss_of(slow(data, max_iterations=1).after) > 0.99 * loss_of(slow(data).before)).all()
+    np.testing.assert_allclose(loss_of(slow(data).after), loss_of(plain(data).after), rtol=1e-6)
 
 
 def test_usual_tolerances_end_with_a_reason_and_tighter_ones_gain_next_to_nothing(fits):

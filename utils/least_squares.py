@@ -33,6 +33,7 @@ INNER = ('shape', 'exp')
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e-12, 1e12
 POOR_GAIN = 0.6                 # of what a step promised: below, the curvature that it missed is taken in
 LEAST_LEFT = 1e-4               # of what a step lowered the loss by may be left, however well it was foreseen
+UNDAMPED = 1e-5                 # above this damping a step is shortened, and what it does says nothing of what is left
 LEAST_LOSS = 1e-12              # of the first loss: below, it is nothing but rounding
 FLOOR = 1e-9                    # least scale of a parameter, as a part of the largest
 
@@ -77,10 +78,10 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     iteration found.
 
     A problem stops where less than ftol of its loss can be left to gain: where an accepted step lowered it by that, or
-    by more but as much as was promised but for that. (Where each step leaves a part k of the error, the next one lowers
-    the loss by k^2 of what this one did, and this one by 1 - 2 k to 1 + 2 k of what it promised.) It stops also where
-    no number moves by more than xtol (of 1 + its size), or where a step promises to lower the loss by less than gtol of
-    it; losses below LEAST_LOSS of the first are as good as that.
+    an undamped one by more, but as much as was promised but for that. (Where each step leaves a part k of the error,
+    the next one lowers the loss by k^2 of what this one did, and this one by 1 - 2 k to 1 + 2 k of what it promised.)
+    It stops also where no number moves by more than xtol (of 1 + its size), or where a step promises to lower the loss
+    by less than gtol of it; losses below LEAST_LOSS of the first are as good as that.
 
     Raises KeyError for a term without weight, ValueError for a negative one and for a term or variable on which nothing
     depends.
@@ -128,11 +129,12 @@ def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol
     tried = tf.stack(list(tried.values()), 1)
     loss, lowered = tf.reduce_sum(terms, 1), tf.reduce_sum(terms - tried, 1)
     accepted, gain = lowered >= 0, lowered / promised                       # not so where it is NaN
+    left = tf.where_v2(damping > UNDAMPED, 1 + tf.zeros_like(gain), tf.clip_by_value(tf.abs(1 - gain), LEAST_LEFT, 1))
     damping = tf.where(accepted, damping * tf.maximum(1 - (2 * gain - 1) ** 3, 0.1), tf.maximum(10 * damping, 1e-3))
-    small, left = tf.maximum(loss, least), tf.clip_by_value(tf.abs(1 - gain), LEAST_LEFT, 1) * lowered
+    small = tf.maximum(loss, least)
     status = tf.zeros_like(iterations)
     for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
-                          (accepted & (left <= ftol * small), SETTLED),
+                          (accepted & (left * lowered <= ftol * small), SETTLED),
                           (tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
                           (tf.abs(promised) <= gtol * small, NO_GRADIENT)):
         status = tf.where_v2(is_so, reason, status)
