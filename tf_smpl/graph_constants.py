@@ -26,10 +26,7 @@ def aligned_empty(shape, dtype):
 
 
 class GraphConstants:
-    """Named arrays; calling it gives a dict of tensors for the graph or the eager context of the caller.
-
-    In place of an array there may be what becomes one when it is needed: of `shape` and `dtype`, with `__array__`.
-    """
+    """Named arrays; calling it gives a dict of tensors for the graph or the eager context of the caller."""
 
     def __init__(self, **arrays):
         self.arrays = arrays
@@ -39,7 +36,7 @@ class GraphConstants:
         with tf.init_scope():
             if tf.executing_eagerly():
                 if self._eager is None:
-                    self._eager = {name: tf.constant(np.asarray(array)) for name, array in self.arrays.items()}
+                    self._eager = {name: tf.constant(array) for name, array in self.arrays.items()}
                 return self._eager
             graph = tf.compat.v1.get_default_graph()
             if not hasattr(graph, ATTRIBUTE):
@@ -56,8 +53,7 @@ class GraphConstants:
                    for name, array in self.arrays.items()]
 
         def tf_fill():
-            values = tf.numpy_function(lambda: [np.asarray(array) for array in arrays], [],
-                                       [array.dtype for array in arrays])
+            values = tf.numpy_function(lambda: arrays, [], [array.dtype for array in arrays])
             filled = [tf.raw_ops.AssignVariableOp(resource=handle, value=value)
                       for handle, value in zip(handles, values, strict=True)]
             with tf.control_dependencies(filled):

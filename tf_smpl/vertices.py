@@ -9,7 +9,6 @@ Letters in shapes: N batch (may be unknown), V vertices, P columns for them (pad
 number. Lengths in metres, angles in radians.
 """
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,16 +59,15 @@ class SMPLVertices(SMPL):
         floats = self.matrix_dtype.as_numpy_dtype
         shapes = aligned_empty((3, self._basis.shape[1] // 3, self.num_betas), floats)
         shapes.reshape(-1, self.num_betas)[...] = self._basis[len(self._basis) - self.num_betas:].T
+        _flushed(shapes)
         weights = np.zeros((self.num_joints, shapes.shape[1]), floats)
         weights[:, :self.size[0]] = self.weights.T
         self._pairs = _sharing_pairs(shapes, weights)
-        tables = _Later([1 + len(AXES) * len(self._pairs), self.num_betas ** 2], floats,
-                        lambda: _pair_tables(shapes, weights, self._pairs))
         self._below = subtrees(self.parents).astype(floats)
         self._derivatives = GraphConstants(
             posedirs=self._basis[1:len(self._basis) - self.num_betas].astype(floats), shapes=shapes, weights=weights,
-            shared=_shared(shapes, weights), tables=tables, d_joints=self.J_shapedirs.reshape(
-                self.num_betas, self.num_joints, 3).transpose(1, 2, 0).astype(floats))
+            shared=_shared(shapes, weights), tables=_pair_tables(shapes, weights, self._pairs),
+            d_joints=self.J_shapedirs.reshape(self.num_betas, self.num_joints, 3).transpose(1, 2, 0).astype(floats))
 
     def posed(self, trans, beta, theta):
         """Returns the vertices as PosedVertices."""
@@ -199,7 +197,7 @@ def _pair_tables(shapes, weights, pairs):
     tables[0] = sum(part.T @ part for part in at_rest)
     for (i, j), of_pair in zip(pairs, np.split(tables[1:], len(pairs)) if pairs else [], strict=True):
         common = np.flatnonzero(weights[i] * weights[j])
-        parts = [axis[common] * np.sqrt(weights[i] * weights[j])[common, None] for axis in shapes]
+        parts = [_flushed(axis[common] * np.sqrt(weights[i] * weights[j])[common, None]) for axis in shapes]
         squares = [part.T @ part for part in parts]
         for (a, b), entry in zip(AXES, of_pair, strict=True):
             if a == b:
@@ -210,19 +208,14 @@ def _pair_tables(shapes, weights, pairs):
     return tables.reshape(len(tables), -1)
 
 
-class _Later:
-    """An array that a thread makes while a graph is built."""
-
-    def __init__(self, shape, dtype, make):
-        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self._made = ThreadPoolExecutor(1).submit(make)
-
-    def __array__(self, dtype=None, copy=None):
-        return self._made.result()
+def _flushed(numbers):
+    """Turns numbers whose squares are subnormal into 0: products with them take ten times as long."""
+    numbers[np.abs(numbers) < np.sqrt(np.finfo(numbers.dtype).tiny)] = 0
+    return numbers
 
 
 def _shared(shapes, weights):
     """sum_v w_i w_j S_v [J, J, 3, B] of blend shapes [3, P, B] and weights [J, P]."""
-    products = (weights[:, None] * weights).reshape(-1, weights.shape[1])
+    products = _flushed(weights[:, None] * weights).reshape(-1, weights.shape[1])
     shared = np.stack([products @ axis for axis in shapes], 1)
     return shared.reshape(len(weights), len(weights), 3, -1)
