@@ -28,6 +28,11 @@ LONG_HAIR_LINE = np.array([(0, 7.9), (22, 8.3), (40, 7.2), (52, 5.4), (66, 4.2),
 BEARD_LINE = np.array([(0, -2.7), (2.2, -2.9), (3.6, -4.1), (4.8, -3.9), (5.8, -2.4), (6.5, 0.2)])
 # The folds from the wings of the nose to the corners of the mouth, seen from the front (cm).
 FOLD = np.array([(2.05, -1.5), (2.75, -2.7), (3.1, -4.3)], np.float32)
+# Colours from the darkest to the lightest, evenly spaced: red, green, blue.
+SKIN_TONES = np.array([(0.24, 0.16, 0.13), (0.42, 0.30, 0.24), (0.62, 0.465, 0.385), (0.80, 0.63, 0.54),
+                       (0.92, 0.77, 0.69)])
+HAIR_TONES = np.array([(0.05, 0.04, 0.035), (0.17, 0.12, 0.09), (0.36, 0.25, 0.16), (0.66, 0.51, 0.33)])
+GREY_HAIR = (0.62, 0.60, 0.57)
 PIECE = 1 << 13
 BROW_DEPTH = (9.3, 9.1, 8.75, 8.0, 7.0)
 
@@ -84,13 +89,12 @@ class Painter:
         return np.exp(-((self.x - x) ** 2 + (self.y - y) ** 2 + (self.z - z) ** 2) / radius ** 2)
 
     def skin(self, traits):
-        light = traits['light'] * (0.55 if traits['light'] > 0 else 1)                  # there is no whiter than white
-        tone = tint(light, 0.16, 0.24, 0.30) * tint(traits['red'], 0.03, -0.05, -0.04)
-        colour = np.float32([0.80, 0.60, 0.50]) * tone * tint(traits['olive'], -0.01, 0.02, -0.09)
+        colour = tone(SKIN_TONES, 1 + traits['light'])
+        colour = colour * tint(traits['red'], 0.03, -0.05, -0.04) * tint(traits['olive'], -0.01, 0.02, -0.09)
         grain = 0.025 * self.noise(2.5, 1) + 0.02 * self.noise(0.5, 2) + 0.02 * self.noise(0.15, 3)
         grain += 0.03 * traits['blotch_large'] * self.noise(3.5, 11) + 0.03 * traits['blotch_small'] * self.noise(2, 12)
         colour = colour * (1 + grain[:, None] * np.float32([0.7, 1, 1.1]))
-        rosy = self.blob(4.6, -1.2, 7, 2.2) + 0.8 * self.blob(0, -1, 11.4, 1.3) + 0.35 * self.mask['ear']
+        rosy = self.blob(4.6, -1.2, 7, 2.2) + 0.5 * self.blob(0, -1, 11.4, 1.3) + 0.35 * self.mask['ear']
         rosy += 0.3 * self.blob(0, -8, 9, 1.8)
         colour = mix(colour, colour * np.float32([0.96, 0.76, 0.74]), (0.45 + 0.22 * traits['blush']) * rosy)
         under_eye = (0.45 + 0.3 * traits['tired']) * self.blob(2.9, 1.1, 8.1, 1.0) + 0.35 * self.blob(1.5, 2.0, 8, 0.7)
@@ -122,14 +126,13 @@ class Painter:
         below = np.interp(self.x, *BEARD_LINE.T) - self.y + 0.2 * self.noise(1.0, 17)
         where = smooth_step(below, -0.3, 1.0) * smooth_step(self.y, -10.2, -8.6) * smooth_step(self.z, 0.0, 3.0)
         where *= 1 - smooth_step(self.mask['lips'], 0.05, 0.4)
-        strength = max(0.16 * traits['stubble'], 0) * (1 + 0.5 * self.noise(0.12, 6))
-        return mix(colour, [0.30, 0.26, 0.26], where * strength)
+        strength = 0.6 * logistic(1.3 * traits['stubble'] - 1.9) * (1 + 0.5 * self.noise(0.12, 6))
+        return mix(colour, self.hair_colour(traits) + 0.06, where * strength)
 
     def hair_colour(self, traits):
-        colour = np.array([0.17, 0.12, 0.09]) * np.exp(0.35 * traits['hair'])
-        colour += max(traits['blond'], -0.3) * np.array([0.16, 0.11, 0.05])
-        grey = traits['grey'] + max(1.6 * traits['age'], 0)
-        return np.clip(colour + grey * np.array([0.05, 0.06, 0.07]), 0.02, 0.9).astype(np.float32)
+        colour = tone(HAIR_TONES, -0.7 + 0.4 * traits['light'] + 0.5 * traits['hair'] + 0.6 * traits['blond'])
+        grey = logistic(-2.2 + 0.6 * traits['grey'] + traits['age'])
+        return (colour + grey * (np.array(GREY_HAIR) - colour)).astype(np.float32)
 
     def scalp(self, colour, traits):
         """Hair cropped short, or combed back in strands (style 1); between them both are there in part."""
@@ -137,12 +140,13 @@ class Painter:
         back = np.clip(0.5 + 0.5 * traits['style'], 0, 1)
         receding = 0.45 * traits['hairline'] * smooth_step(-around, -75, -45)
         ragged = 0.15 * self.noise(0.5, 7) + 0.10 * self.noise(0.2, 8)
-        for line, share, grain in ((HAIR_LINE, 1 - back, (0.18, 9)), (LONG_HAIR_LINE, back, (0.22, 19, (1, 1, 0.12)))):
+        cropped, long = (HAIR_LINE, 1 - back, 9, (1, 0.3, 0.5)), (LONG_HAIR_LINE, back, 19, (1, 1, 0.12))
+        for line, share, seed, strands in (cropped, long):
             if share == 0:
                 continue
             edge = self.y - np.interp(around, *line.T) - receding + ragged
             where = smooth_step(edge, -0.45, 0.75) * (1 - smooth_step(self.mask['ear'], 0.3, 0.7))
-            hair = self.hair_colour(traits) * (1 + 0.2 * self.noise(*grain))[:, None]
+            hair = self.hair_colour(traits) * (1 + 0.2 * self.noise(0.22, seed, strands))[:, None]
             colour = mix(colour, hair, 0.88 * share * where)
         return colour
 
@@ -162,8 +166,8 @@ class Painter:
         return mix(colour, self.hair_colour(traits), strength * (self.z > 4))
 
     def lips(self, colour, traits):
-        lip = np.float32([0.70, 0.41, 0.37]) * tint(traits['lips'], 0.03, -0.14, -0.10)
-        lip = lip * tint(traits['light'], 0.10, 0.14, 0.18)
+        lip = tone(SKIN_TONES, 1 + traits['light']) * np.float32([0.87, 0.65, 0.67])
+        lip = lip * tint(traits['lips'], 0.03, -0.14, -0.10)
         lines = (1 + 0.04 * self.noise(0.35, 13, (3, 0.6, 1)))[:, None]
         return mix(colour, lip * lines, 0.8 * smooth_step(self.mask['lips'], 0.25, 0.75))
 
@@ -198,6 +202,17 @@ def distance_to(curve, x, y):
         part = np.clip(offset @ way / (way @ way), 0, 1)
         nearest = np.minimum(nearest, np.linalg.norm(offset - part[:, None] * way, axis=1))
     return nearest
+
+
+def logistic(strength):
+    """From 0 to 1, and half of it at 0."""
+    return 1 / (1 + np.exp(-strength))
+
+
+def tone(colours, strength):
+    """One of a row of colours [k, 3], or between two: the first at -infinity, the last at infinity."""
+    place = logistic(strength) * (len(colours) - 1)
+    return np.array([np.interp(place, range(len(colours)), channel) for channel in colours.T], np.float32)
 
 
 def tint(strength, red, green, blue):

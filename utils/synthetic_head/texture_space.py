@@ -11,7 +11,7 @@ from utils.synthetic_head.uv import texture_coordinates
 SIZE, PEOPLE, COMPONENTS = 256, 80, 20
 SEED = 4
 TAN = -0.7                  # mean of the trait 'light': the painter's own mean is fair
-SPREAD = {'light': 1.5, 'red': 0.7, 'olive': 0.5, 'lips': 0.5, 'iris': 0.6, 'blush': 0.8, 'stubble': 0.8,
+SPREAD = {'light': 1.5, 'red': 0.4, 'olive': 0.3, 'lips': 0.5, 'iris': 0.6, 'blush': 0.6, 'stubble': 0.8,
           'blotch_large': 0.6, 'blotch_small': 0.6, 'hairline': 0.2}
 # What else has another mean or standard deviation among women and men.
 VARIANTS = {'generic': {},
