@@ -105,14 +105,16 @@ def tf_residuals(params, lmks, target):
     }
 
 
-def fit_lmk2d(target_lmks, heights, solver, template_lmks, root, sizes, start=None, smooth=None):
-    """Fits heads to landmarks [N, 51, 2] of pictures of these heights [N], from the camera that fits best to the head
-    at rest, or from `start`: parameters and scales [N].
+def fit_lmk2d(target_lmks, heights, solver, template_lmks, root, sizes, start=None, start_scales=None,
+              smooth=None):
+    """Fits heads to landmarks [N, 51, 2] of pictures of these heights [N], from the head at rest or `start`, under the
+    camera that fits best unless `start` has a translation: then under its scales start_scales [N].
 
     Returns a OneFit for each. smooth: None, or the weight of changes between the heads as frames of one person.
     """
     rot, trans, scales = align_image(template_lmks, target_lmks, root, heights)
-    params, scales = (start_params(sizes, rot, trans), scales) if start is None else start
+    scales = scales if start is None or start.trans is None else start_scales
+    params = start_params(sizes, rot, trans, start)
     extents = np.ptp(target_lmks, axis=1).max(axis=1)
     data = {'lmks': target_lmks, 'height': np.reshape(heights, [-1, 1, 1]), 'extent': np.reshape(extents, [-1, 1, 1])}
     initial = {**params._asdict(), 'scale': np.reshape(scales, [-1, 1])}
@@ -132,8 +134,8 @@ def main(args):
     template_lmks = get_model_lmks(model['v_template'], model['f'], *embedding)
     root = model['J_regressor'][0] @ model['v_template']
     start, start_extras = load_start(args, model_fname, sizes, len(photos))
-    if start is not None and 'scale' not in start_extras:
-        raise InputError(f'{args.init}: no scale; expected the parameters of a fit to a photo')
+    if start is not None and 'scale' not in start_extras:                   # it is of no picture
+        start = start._replace(trans=None)
     table = find_table(args, model)
     settings = settings_of(args, weights, embedding=model_identity(flame_lmk_path)[1], texture=table is not None)
     points = SMPLPoints(model, model['f'][embedding[0]], embedding[1], num_axes=2,
@@ -159,10 +161,10 @@ def main(args):
     def fit(examples):
         live.start(examples[0])
         lmks, heights, places = zip(*examples, strict=True)
-        chosen = None if start is None else (
-            rows_of(start, places), np.broadcast_to(start_extras['scale'], len(photos))[list(places)])
+        scales = np.broadcast_to(start_extras.get('scale', np.nan), len(photos))[list(places)]
         return with_vertices(fit_lmk2d(np.array(lmks), np.array(heights, float), solver, template_lmks, root, sizes,
-                                       chosen, args.smooth if args.shared_shape else None), smpl)
+                                       rows_of(start, places), scales, args.smooth if args.shared_shape else None),
+                             smpl)
 
     def write(photo, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, photo.name)

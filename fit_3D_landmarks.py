@@ -85,13 +85,14 @@ def tf_residuals(params, lmks, target):
 
 
 def fit_lmk3d(target_lmks, solver, template_lmks, root, sizes, start=None, fit_scale=False, smooth=None):
-    """Fits heads to landmarks [N, 51, 3] (NaN: missing), from the rigid placement that fits best or from `start`.
+    """Fits heads to landmarks [N, 51, 3] (NaN: missing), from the head at rest or `start`, in the rigid placement
+    that fits best unless `start` has a translation.
 
     Returns a OneFit for each. With `fit_scale` the targets are times a scale that is found. smooth: None, or the weight
     of changes between the heads as frames of one person.
     """
     rot, trans, scale = align_rigid(template_lmks, target_lmks, root, fit_scale)
-    params = start_params(sizes, rot, trans) if start is None else start
+    params = start_params(sizes, rot, trans, start)
     initial = {**params._asdict(), **({'scale': np.ones((len(scale), 1))} if fit_scale else {})}
     seen = np.isfinite(target_lmks).all(axis=2, keepdims=True)
     data = {'lmks': np.where(seen, scale[:, None, None] * target_lmks, 0), 'seen': seen.astype(float)}

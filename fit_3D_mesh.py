@@ -86,13 +86,14 @@ def tf_residuals(params, vertices, target):
 
 
 def fit_mesh(target_vertices, solver, v_template, root, sizes, start=None, fit_scale=False, smooth=None):
-    """Fits heads to vertices [N, V, 3] (NaN: missing), from the rigid placement that fits best or from `start`.
+    """Fits heads to vertices [N, V, 3] (NaN: missing), from the head at rest or `start`, in the rigid placement that
+    fits best unless `start` has a translation.
 
     Returns a OneFit for each. With `fit_scale` the targets are times a scale that is found. smooth: None, or the weight
     of changes between the heads as frames of one person.
     """
     rot, trans, scale = align_rigid(v_template, target_vertices, root, fit_scale)
-    params = start_params(sizes, rot, trans) if start is None else start
+    params = start_params(sizes, rot, trans, start)
     initial = {**params._asdict(), **({'scale': np.ones((len(scale), 1))} if fit_scale else {})}
     seen = np.isfinite(target_vertices).all(axis=2, keepdims=True)
     data = {'vertices': np.where(seen, scale[:, None, None] * target_vertices, 0), 'seen': seen.astype(float)}

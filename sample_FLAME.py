@@ -127,7 +127,7 @@ def drawn_heads(args, std, sizes):
 
 def saved_heads(args, model_fname, sizes):
     """The heads in a file of parameters, NAME_params.npz, as drawn_heads returns them: named NAME, or NAME_0001 .."""
-    params, _ = load_init(args.params, model_fname, *sizes, args.force)
+    params, *_ = load_init(args.params, model_fname, *sizes, args.force)
     name = os.path.splitext(os.path.basename(args.params))[0].removesuffix('_params')
     if args.neutral:
         params, name = neutral(params), name + '_neutral'

@@ -134,6 +134,13 @@ def test_a_fit_that_starts_at_its_result_stays_there(fit, run):
     assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-6)
 
 
+def test_a_start_without_a_camera_is_placed_where_it_fits_best(fit, run, tmp_path):
+    np.savez(tmp_path / 'others.npz', shapecode=fit.params.shape[:, :100], posecode=[[0, 2, 0, 0.1, 0, 0]], cam=[[9]])
+    run('--init', tmp_path / 'others.npz')
+    found = result(run.out, 'synthetic_photo', MODEL)
+    assert found.extras['loss'] == pytest.approx(fit.extras['loss'], rel=1e-5)
+
+
 def test_scipys_optimiser_minimises_the_same_terms_and_finds_nothing_lower(fit, run):
     run('--optimizer', 'L-BFGS-B', '--init', fit.folder / 'synthetic_photo_params.npz')
     found = result(run.out, 'synthetic_photo', MODEL)

@@ -120,6 +120,14 @@ def test_a_fit_that_starts_at_its_result_stays_there(fit, run, tmp_path):
         assert float(row['term_lmk']) == pytest.approx(fit.extras['term_lmk'], rel=1e-3)
 
 
+def test_a_start_without_a_translation_is_placed_where_it_fits_best(fit, run, tmp_path):
+    np.savez(tmp_path / 'others.npz', shape=fit.params.shape[:, :100], pose=[[0, 2, 0, 0.1, 0, 0]])
+    several = save(tmp_path / 'places.npy', np.stack([placed(TARGET, *place) for place in PLACES.values()]))
+    run('--target_lmk_path', several, '--init', tmp_path / 'others.npz')
+    for row in summary(run.out).values():
+        assert float(row['term_lmk']) == pytest.approx(fit.extras['term_lmk'], rel=1e-3)
+
+
 def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tmp_path):
     done = run('--target_lmk_path', save(tmp_path / 'feet.npy', 7 * TARGET), '--fit_scale')
     assert 'unit left to --fit_scale' in done.stdout

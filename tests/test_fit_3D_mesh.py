@@ -136,6 +136,14 @@ def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
     assert not [path for path in run.out.iterdir() if path.suffix not in ('.ply', '.npz', '.png', '.csv')]
 
 
+def test_a_start_without_a_translation_is_placed_where_it_fits_best(fit, run, tmp_path):
+    np.savez(tmp_path / 'others.npz', shape=fit.params.shape[:, :100])
+    np.save(tmp_path / 'places.npy', np.stack([placed(TARGET, *place) for place in PLACES.values()]))
+    run('--target_mesh_path', tmp_path / 'places.npy', '--init', tmp_path / 'others.npz')
+    for row in summary(run.out).values():
+        assert float(row['term_data']) == pytest.approx(fit.extras['term_data'], rel=1e-3)
+
+
 @pytest.mark.parametrize('flags, reason', [
     (['--weight_data', 'nan'], '--weight_data nan: expected a finite number'),
     (['--target_mesh_path', synthetic_path('landmarks_3d')], 'expected the'), (['--init', 'absent.npz'], 'absent.npz')])

@@ -92,18 +92,27 @@ def check_fit_flags(args, num_targets):
 
 
 def load_start(args, model_fname, sizes, num_targets):
-    """The parameters that --init names, [N, ...] for all targets, and the file's other content; None without --init."""
+    """The parameters that --init names, [N, ...] for all targets, and the file's other content; None without --init.
+
+    trans is None where the file has none.
+    """
     if args.init is None:
         return None, {}
-    params, extras = load_init(args.init, model_fname, *sizes, force=args.force)
+    params, extras, found = load_init(args.init, model_fname, *sizes, force=args.force)
     if len(params.trans) not in (1, num_targets):
         raise InputError(f'{args.init}: parameters of {len(params.trans)} heads, expected 1 or {num_targets}')
-    return FlameParams(*(np.repeat(value, num_targets // len(value), axis=0) for value in params)), extras
+    params = FlameParams(*(np.repeat(value, num_targets // len(value), axis=0) for value in params))
+    return params if 'trans' in found else params._replace(trans=None), extras
 
 
-def start_params(sizes, rot, trans):
-    """Parameters [N, ...] of heads at rest, turned and moved: rot, trans [N, 3]."""
-    return zero_params(*sizes, batch=len(rot))._replace(rot=np.array(rot), trans=np.array(trans))
+def start_params(sizes, rot, trans, start=None):
+    """Parameters [N, ...] of heads at rest or of `start`, turned and moved by rot, trans [N, 3] unless `start` has a
+    translation; a rotation without one is of another camera's world.
+    """
+    if start is not None and start.trans is not None:
+        return start
+    params = zero_params(*sizes, batch=len(rot)) if start is None else start
+    return params._replace(rot=np.array(rot), trans=np.array(trans))
 
 
 def settings_of(args, weights, **files):
@@ -123,7 +132,7 @@ def one_by_one(result):
 
 def rows_of(start, places):
     """Some rows of the parameters to start from; None where there are none."""
-    return None if start is None else FlameParams(*(value[list(places)] for value in start))
+    return None if start is None else FlameParams(*(None if value is None else value[list(places)] for value in start))
 
 
 def with_vertices(fits, smpl):

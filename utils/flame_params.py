@@ -144,7 +144,8 @@ def load_extras(path, names):
 
 
 def load_init(path, model_fname, num_shape, num_exp, force=False):
-    """Reads parameters to start from or to look at, of the scripts or of other programs: FlameParams, and the rest.
+    """Reads parameters to start from or to look at, of the scripts or of other programs: FlameParams, the rest, and the
+    names of those that were found.
 
     path: .npz, or a .npy or .pkl of a dict. What is not in it is zero, shape and exp are filled up with zeros to the
     model's sizes; utils/foreign_params.py lists the names that are known. A file that names another model raises
@@ -161,7 +162,7 @@ def load_init(path, model_fname, num_shape, num_exp, force=False):
     if 'model_sha256' not in extras:
         say_once(f'{path}: names no model, taken to be of {os.path.basename(model_fname)}; found {", ".join(blocks)}'
                  + (f', left out: {", ".join(left_out)}' if left_out else ''))
-    return _whole(path, blocks, num_shape, num_exp), extras
+    return _whole(path, blocks, num_shape, num_exp), extras, tuple(blocks)
 
 
 def same_model(extras, model_fname):
