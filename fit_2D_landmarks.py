@@ -34,7 +34,7 @@ quiet_tensorflow()
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
 from tf_smpl.points import SMPLPoints  # noqa: E402
-from utils.alignment import align_image  # noqa: E402
+from utils.alignment import align_image, middles  # noqa: E402
 from utils.build_texture import texture_fit, textured_files  # noqa: E402
 from utils.camera import project, screen_points, tf_project  # noqa: E402
 from utils.files import InputError, read_image, write_beside, write_image  # noqa: E402
@@ -115,10 +115,16 @@ def fit_lmk2d(target_lmks, heights, solver, template_lmks, root, sizes, start=No
     rot, trans, scales = align_image(template_lmks, target_lmks, root, heights)
     scales = scales if start is None or start.trans is None else start_scales
     params = start_params(sizes, rot, trans, start)
-    extents = np.ptp(target_lmks, axis=1).max(axis=1)
-    data = {'lmks': target_lmks, 'height': np.reshape(heights, [-1, 1, 1]), 'extent': np.reshape(extents, [-1, 1, 1])}
-    initial = {**params._asdict(), 'scale': np.reshape(scales, [-1, 1])}
-    return one_by_one(solver(initial, data) if smooth is None else solver.sequence(initial, data, smooth))
+    heights = np.reshape(heights, [-1, 1, 1])
+    middle = middles(target_lmks, one_for_all=smooth is not None) - [0, 1] * heights        # from the lower left corner
+    data = {'lmks': target_lmks - middle, 'height': heights,
+            'extent': np.ptp(target_lmks, axis=1).max(axis=1).reshape(-1, 1, 1)}
+    shift, scales = np.pad(middle[:, 0] * [1, -1], [[0, 0], [0, 1]]), np.reshape(scales, [-1, 1])       # pixels
+    initial = {**params._asdict(), 'trans': params.trans - shift / scales, 'scale': scales}
+
+    def undo(values):
+        return {**values, 'trans': values['trans'] + shift / values['scale']}
+    return one_by_one(solver(initial, data, undo) if smooth is None else solver.sequence(initial, data, smooth, undo))
 
 
 def main(args):

@@ -22,7 +22,7 @@ quiet_tensorflow()
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
 from tf_smpl.points import SMPLPoints  # noqa: E402
-from utils.alignment import align_rigid  # noqa: E402
+from utils.alignment import align_rigid, middles  # noqa: E402
 from utils.files import write_image  # noqa: E402
 from utils.fit_batches import (  # noqa: E402
     complete_row,
@@ -93,13 +93,17 @@ def fit_lmk3d(target_lmks, solver, template_lmks, root, sizes, start=None, fit_s
     """
     rot, trans, scale = align_rigid(template_lmks, target_lmks, root, fit_scale)
     params = start_params(sizes, rot, trans, start)
-    initial = {**params._asdict(), **({'scale': np.ones((len(scale), 1))} if fit_scale else {})}
-    seen = np.isfinite(target_lmks).all(axis=2, keepdims=True)
-    data = {'lmks': np.where(seen, scale[:, None, None] * target_lmks, 0), 'seen': seen.astype(float)}
-    found = solver(initial, data) if smooth is None else solver.sequence(initial, data, smooth)
+    goals, seen = scale[:, None, None] * target_lmks, np.isfinite(target_lmks).all(axis=2, keepdims=True)
+    middle = middles(goals, one_for_all=smooth is not None)
+    initial = {**params._asdict(), 'trans': params.trans - middle[:, 0]}
     if fit_scale:
-        found.values['scale'] = scale[:, None] * found.values['scale']
-    return one_by_one(found)
+        initial['scale'] = np.ones((len(scale), 1))
+    data = {'lmks': np.where(seen, goals - middle, 0), 'seen': seen.astype(float)}
+
+    def undo(values):
+        found = {'scale': scale[:, None] * values['scale']} if fit_scale else {}
+        return {**values, **found, 'trans': values['trans'] + values.get('scale', 1.0) * middle[:, 0]}
+    return one_by_one(solver(initial, data, undo) if smooth is None else solver.sequence(initial, data, smooth, undo))
 
 
 def main(args):

@@ -20,8 +20,11 @@ from tests.fit_scripts import (
     summary,
 )
 from tf_smpl.load_model import load_model
+from tf_smpl.points import SMPLPoints
 from utils.camera import project
 from utils.files import read_image, write_image
+from utils.fit_solver import FitSolver
+from utils.flame_params import flame_sizes
 from utils.landmarks import get_model_lmks, load_embedding
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
@@ -125,6 +128,18 @@ def test_the_minimum_is_the_same_wherever_and_however_large_the_face_is_and_brok
         assert (expected.inv() * Rotation.from_rotvec(found.params.rot[0])).magnitude() < 1e-3
         assert float(rows[name]['lmk_rms_px']) == pytest.approx(scale * fit.extras['lmk_rms_px'], rel=1e-3)
         assert not (run.out / f'{name}.mtl').exists()                           # --texture False
+
+
+def test_a_small_face_in_the_corner_of_a_large_picture_takes_no_longer(fit):
+    embedding, root = load_embedding(EMBEDDING), fit.model['J_regressor'][0] @ fit.model['v_template']
+    points = SMPLPoints(fit.model, fit.model['f'][embedding[0]], embedding[1], num_axes=2)
+    lmks, heights = np.stack([TARGET, 0.1 * TARGET + 7000]), np.array([fit.height, 8000])
+    template = get_model_lmks(fit.model['v_template'], fit.model['f'], *embedding)
+    near, far = script.fit_lmk2d(lmks, heights, FitSolver(script.tf_residuals, script.WEIGHTS, points), template, root,
+                                 flame_sizes(MODEL, fit.model))
+    assert sum(far.after.values()) == pytest.approx(sum(near.after.values()), rel=1e-6)
+    assert far.iterations <= near.iterations + 1
+    np.testing.assert_allclose(far.params.shape, near.params.shape, atol=1e-4)
 
 
 def test_a_fit_that_starts_at_its_result_stays_there(fit, run):

@@ -138,6 +138,10 @@ def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tm
     distances = 1000 * np.linalg.norm(lmks - 7 * TARGET * found.extras['scale'], axis=1)
     assert found.extras['lmk_rms_mm'] == pytest.approx(np.sqrt(np.mean(distances**2)), rel=1e-6)
     assert found.extras['lmk_rms_mm'] < 1.5
+    run('--target_lmk_path', save(tmp_path / 'far.npy', 7 * TARGET + 5000), '--fit_scale')
+    far = result(run.out, 'far', MODEL)
+    assert far.extras['loss'] == pytest.approx(found.extras['loss'], rel=1e-6)
+    assert far.extras['scale'] == pytest.approx(found.extras['scale'], rel=1e-4)
 
 
 def test_scipys_optimiser_minimises_the_same_terms_and_finds_nothing_lower(fit, run):

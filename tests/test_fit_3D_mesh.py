@@ -111,13 +111,15 @@ def test_missing_vertices_take_no_part_and_a_fit_that_starts_at_its_result_stays
 
 
 def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tmp_path):
-    np.save(tmp_path / 'feet.npy', 7 * TARGET)
+    np.save(tmp_path / 'feet.npy', [7 * TARGET, 7 * TARGET + 500])
     run('--target_mesh_path', tmp_path / 'feet.npy', '--fit_scale')
-    found = result(run.out, 'feet', MODEL)
+    found, far = (result(run.out, name, MODEL) for name in ('feet_0001', 'feet_0002'))
     assert found.extras['loss'] <= fit.extras['loss'] * (1 + 1e-5)
     assert 7 * found.extras['scale'] == pytest.approx(1, rel=0.2)
     distances = 1000 * np.linalg.norm(found.vertices - 7 * TARGET * found.extras['scale'], axis=1)
     assert found.extras['vertex_rms_mm'] == pytest.approx(np.sqrt(np.mean(distances**2)), rel=1e-6)
+    assert far.extras['loss'] == pytest.approx(found.extras['loss'], rel=1e-6)
+    assert far.extras['scale'] == pytest.approx(found.extras['scale'], rel=1e-5)
 
 
 def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):

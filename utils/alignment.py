@@ -62,6 +62,16 @@ def _nearest_camera(affine, points, targets):
     return np.sum((scale[..., None, None] * seen - targets) ** 2, axis=(-1, -2)), scale, rotation
 
 
+def middles(points, one_for_all=False):
+    """The centres [N, 1, D] of the points [N, L, D] that are not NaN, or the mean of these centres N times.
+
+    Fits move targets by them to the origin: far from it a head's scale and its translation are hard to tell apart.
+    """
+    seen = np.isfinite(points).all(axis=2, keepdims=True)
+    centres = np.sum(np.where(seen, points, 0), axis=1, keepdims=True) / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    return np.broadcast_to(centres.mean(axis=0), centres.shape) if one_for_all else centres
+
+
 def axis_angle(rotation):
     """The axis-angle vectors [N, 3], at most pi long, of rotation matrices [N, 3, 3]."""
     diagonal = np.diagonal(rotation, axis1=-2, axis2=-1)

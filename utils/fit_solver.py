@@ -23,6 +23,14 @@ class FitResult(NamedTuple):
     status: Any
 
 
+def _as_they_are(values):
+    return values
+
+
+def _undone(undo, values, terms):
+    return undo(values), terms
+
+
 class FitSolver:
     """Minimises the terms of a script, for any number of targets after each other.
 
@@ -39,8 +47,12 @@ class FitSolver:
         self.optimizer, self.stages, self.chunk, self.watch = optimizer, stages, chunk, watch
         self._session = None
 
-    def __call__(self, initial, data):
-        """Fits N targets: initial {name: [N, W]} with FlameParams' names first, data {name: [N, ...]} -> FitResult."""
+    def __call__(self, initial, data, undo=_as_they_are):
+        """Fits N targets: initial {name: [N, W]} with FlameParams' names first, data {name: [N, ...]} -> FitResult.
+
+        undo: a function of values {name: [N, W]} that returns them as they would be had the targets not been moved or
+        scaled before the fit.
+        """
         if self._session is None:
             self._build(initial, data)
         size = self.chunk if self.optimizer == 'least_squares' else 1
@@ -48,14 +60,14 @@ class FitSolver:
         chunks = [[{name: value[start:start + size] for name, value in arrays.items()} for arrays in (initial, data)]
                   for start in range(0, count, size)]
         with ThreadPoolExecutor(AT_ONCE if self.optimizer == 'least_squares' else 1) as threads:
-            parts = list(threads.map(self._run, *zip(*chunks, strict=True)))
+            parts = list(threads.map(lambda chunk: self._run(*chunk, undo), chunks))
         result = parts[0] if len(parts) == 1 else FitResult(
             *({name: np.concatenate([part[name] for part in group]) for name in group[0]}
               for group in list(zip(*parts, strict=True))[:3]),
             np.concatenate([part.iterations for part in parts]), sum((part.status for part in parts), []))
-        return result._replace(values={**result.values, 'rot': wrap(result.values['rot'])})
+        return result._replace(values=undo({**result.values, 'rot': wrap(result.values['rot'])}))
 
-    def sequence(self, initial, data, smooth):
+    def sequence(self, initial, data, smooth, undo=_as_they_are):
         """Fits N frames of one person: as __call__, with one identity for all of them.
 
         smooth: the weight of squared changes from frame to frame, in UNITS of utils/sequence_fit.py; the later of two
@@ -73,7 +85,7 @@ class FitSolver:
             for terms, moved in ((before, frames), (after, found[0])) if smooth else ():
                 terms['smooth'] = np.diff(moved, axis=0, prepend=moved[:1]) ** 2 @ smooth_weights
             values = problem.joined(*found[:2])
-        return FitResult({**values, 'rot': wrap(values['rot'])}, before, after, np.full(count, found[2]),
+        return FitResult(undo({**values, 'rot': wrap(values['rot'])}), before, after, np.full(count, found[2]),
                          [found[3]] * count)
 
     def _build(self, initial, data):
@@ -103,21 +115,21 @@ class FitSolver:
             method=self.optimizer, options={'ftol': ftol} if self.optimizer == 'L-BFGS-B' else {})
             for variables, terms, ftol in self.stages]
 
-    def _run(self, initial, data):
+    def _run(self, initial, data, undo):
         feed = {self._initial[name]: value for name, value in initial.items()}
         feed.update({self._data[name]: value for name, value in data.items()})
         if self.optimizer == 'least_squares':
             solution = self._session.run(self._solution, feed)
             for k in range(solution.iterations[0] + 1 if self.watch else 0):
-                self.watch(lambda k=k: [{name: value[k:k + 1] for name, value in part.items()}
-                                        for part in solution.steps])
+                self.watch(lambda k=k: _undone(undo, *({name: value[k:k + 1] for name, value in part.items()}
+                                                       for part in solution.steps)))
             return FitResult(*solution[:4], [STATUS[status] for status in solution.status])
         self._session.run(self._assign, feed)
         before = self._session.run(self._terms, feed)
 
         def run():
             return self._session.run([self._variables, self._terms], feed)
-        step_callback = self.watch and (lambda _: self.watch(run))
+        step_callback = self.watch and (lambda _: self.watch(lambda: _undone(undo, *run())))
         results = [optimizer.minimize(self._session, feed, step_callback=step_callback)
                    for optimizer in self._optimizers]
         values, after = run()

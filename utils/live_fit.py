@@ -30,7 +30,7 @@ class LiveFit:
     def __init__(self, args, smpl, panes, shape, num_targets, upright, bar=None):
         self.args, self.smpl, self.panes, self.shape, self.upright, self.bar = args, smpl, panes, shape, upright, bar
         self.is_one, self.is_sequence = num_targets == 1 and not args.shared_shape, args.shared_shape
-        self.is_played = args.optimizer == 'least_squares' or getattr(args, 'fit_scale', False)
+        self.is_played = args.optimizer == 'least_squares'
         self.is_wanted = bool(args.save_video) or (args.visualize in (True, 'window') and has_display())
         self.watch = self._watch if self.is_wanted and self.is_one else None
         self.live, self.steps, self.last, self.place = None, [], None, None
@@ -98,14 +98,12 @@ class LiveFit:
         self.live.update(panes, lambda: terms_text(self.args.optimizer, kept[1]))
 
     def _play(self):
-        """Shows the steps that were kept, then the result, to whose scale those of the steps are brought."""
+        """Shows the steps that were kept, then the result."""
         steps = [(values, terms_text(f'step {number} of {len(self.steps) - 1}', terms))
                  for number, (values, terms) in enumerate(self.steps)]
         steps[-1:] = [self.last] if self.last else []
         for values, text in steps:
             start = time.monotonic()
-            if 'scale' in values and self.steps and values is not self.last[0]:
-                values = {**values, 'scale': values['scale'] * (self.last[0]['scale'] / self.steps[-1][0]['scale'])}
             self.live.update(self._frame(self.example, values), text, last=True)
             if self.live.is_open:
                 time.sleep(max(0.0, PLAYED + start - time.monotonic()))
