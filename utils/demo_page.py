@@ -16,7 +16,7 @@ NOISE = re.compile(r'WARNING: All log messages|[IWE]\d{4} |\s*$')        # Tenso
 STYLE = '''
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fafafa }
 body { margin: 2em auto; max-width: 78em; padding: 0 1em }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(30em, 1fr)); gap: 1.5em }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30em, 100%), 1fr)); gap: 1.5em }
 section { background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 1em; min-width: 0 }
 h2 { font-size: 1.15em; margin: 0 }
 .time { color: #777; font-weight: normal; font-size: .85em }
@@ -24,7 +24,7 @@ h2 { font-size: 1.15em; margin: 0 }
 img { max-width: 100%; max-height: 22em; display: block; margin: .7em auto }
 code, pre { font-size: 12px; background: #f3f3f3; border-radius: 4px }
 code { padding: .1em .3em; overflow-wrap: anywhere }
-pre { padding: .7em; white-space: pre-wrap; overflow-wrap: anywhere; overflow-y: auto; max-height: 18em }
+pre { padding: .7em; white-space: pre-wrap; overflow-wrap: anywhere }
  .files { font-size: .9em; overflow-wrap: anywhere }
 '''
 
@@ -50,7 +50,8 @@ def section(folder, name, seconds, code, command):
     time = f'{seconds} s' if code == '0' else f'<span class="failed">failed with exit code {html.escape(code)}</span>'
     picture = (f'<a href="{_address(name, pictures[0])}"><img src="{_address(name, pictures[0])}" '
                f'alt="{html.escape(pictures[0])}"></a>' if pictures else '')
-    links = ', '.join(f'<a href="{_address(name, file)}">{html.escape(file)}</a>' for file in files)
+    links = ', '.join(f'<a href="{_address(*path)}">{html.escape(path[-1])}</a>'
+                      for path in (*((name, file) for file in files), (name + '.log',)))
     return (f'<section id="{title}"><h2>{title} <span class="time">{time}</span></h2>\n'
             f'<code>{html.escape(command)}</code>\n{picture}\n'
             f'<pre>{html.escape(said(os.path.join(folder, name + ".log")))}</pre>\n'
