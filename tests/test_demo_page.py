@@ -47,7 +47,7 @@ def test_everything_is_on_one_page_that_asks_no_network(folder, tmp_path):
         commands = page.run('[...document.querySelectorAll("code")].map(code => code.textContent)')
         assert [error for error in page.errors if not error.startswith('asked for file:///')] == []
     assert pictures == [[40, 'fit%202D/photo_fit.png']]             # the one that shows most
-    assert {unquote(link) for link in links} == {
+    assert {unquote(link) for link in links} == {f'{name}.log' for name in DEMOS} | {
         f'{name}/{file}' for name, (_, _, files) in DEMOS.items() for file in files}
     assert all((folder / unquote(link)).is_file() for link in links)
     assert titles == ['fit 2D 7 s', 'empty 1 s', 'broken failed with exit code 3']
