@@ -1,4 +1,5 @@
 """The page with sliders that drive the layer: who may look, what comes back, what is saved, and how it ends."""
+import contextlib
 import http.client
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 
 import sample_FLAME
 from tests.chromium import chromium
-from tests.test_export_html import layer, some_head, vertices
+from tests.test_export_html import layer, middle_of_what_is_seen, some_head, vertices
 from tests.test_sample_FLAME import flags
 from tf_smpl.batch_smpl import SMPL
 from tf_smpl.load_model import load_model
@@ -32,6 +33,20 @@ def model():
     return load_model(synthetic_path('model'))
 
 
+@contextlib.contextmanager
+def running(explorer, *place):
+    """A server in a thread."""
+    server = make_server(explorer, *place)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.fixture(scope='module')
 def served(model, tmp_path_factory):
     """A server of two heads: itself, the heads, and the folder in which it saves."""
@@ -39,13 +54,8 @@ def served(model, tmp_path_factory):
     heads = {'one': some_head(model, 0), 'two': some_head(model, 1)}
     photo = np.full((30, 40, 3), 99, np.uint8)
     look = find_look(path, model)
-    server = make_server(Explorer(SMPL(model), model, path, heads, str(out), 'Two heads', look, photo))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server, list(heads.values()), out
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running(Explorer(SMPL(model), model, path, heads, str(out), 'Two heads', look, photo)) as server:
+        yield server, list(heads.values()), out
 
 
 def ask(server, path, content=None, **headers):
@@ -89,6 +99,18 @@ def test_a_slider_goes_through_the_layer_and_what_is_saved_reads_back(served, mo
     assert np.abs(mesh.v - moved).max() < 1e-6 and np.array_equal(mesh.f, model['f'])
 
 
+def test_a_head_that_lies_elsewhere_comes_into_view(model, tmp_path):
+    heads = {str(shift): some_head(model, 0)._replace(trans=np.full((1, 3), shift)) for shift in (0.0, 2.0)}
+    with running(Explorer(SMPL(model), model, synthetic_path('model'), heads, str(tmp_path), 'Two')) as server:
+        with chromium(tmp_path / 'profile') as page:
+            page.open(server.address)
+            page.wait('vertices !== null')
+            page.slide(0, 1)                            # an answer for the first head is still on its way
+            page.run('element("heads").value = 1; element("heads").dispatchEvent(new Event("change"))')
+            page.wait('!waiting && wish === null')
+            assert middle_of_what_is_seen(page) == pytest.approx([0.5, 0.5], abs=0.02)
+
+
 def test_only_who_knows_the_token_is_answered(served):
     server, _, out = served
     before = os.listdir(out)
@@ -116,15 +138,12 @@ def test_requests_that_make_no_sense_are_refused_and_the_server_goes_on(served, 
 
 def test_the_page_says_when_the_program_has_ended(model, tmp_path):
     heads = {'one': some_head(model, 0)}
-    server = make_server(Explorer(SMPL(model), model, synthetic_path('model'), heads, str(tmp_path), 'Head'))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    with chromium(tmp_path / 'profile') as page:
+    with running(Explorer(SMPL(model), model, synthetic_path('model'), heads, str(tmp_path), 'Head')) as server, \
+            chromium(tmp_path / 'profile') as page:
         page.open(server.address)
         page.wait('vertices !== null')
         server.shutdown()
         server.server_close()
-        thread.join()
         page.run('fetch = () => Promise.reject(new Error("refused"))')          # of a connection that is kept alive too
         page.slide(0, 1)
         page.wait('element("said").textContent.includes("has ended")')
@@ -176,10 +195,7 @@ def test_textured_meshes_are_shown_each_in_its_own_texture(tmp_path):
         write_image(str(tmp_path / f'{name}.png'), np.full((8, 8, 3), bgr, np.uint8))
         meshes[name] = Mesh(square, [[0, 1, 2], [0, 2, 3]], vt=square[:, :2], ft=[[0, 1, 2], [0, 2, 3]])
         meshes[name].set_texture_image(str(tmp_path / f'{name}.png'))
-    server = make_server(Still(meshes, 'Squares'))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with running(Still(meshes, 'Squares')) as server:
         assert ask(server, 'vertices', b'{}')[0] == ask(server, 'save', b'{}')[0] == 404
         with chromium(tmp_path / 'profile') as page:
             page.open(server.address)
@@ -190,7 +206,3 @@ def test_textured_meshes_are_shown_each_in_its_own_texture(tmp_path):
             page.wait(f'{middle}[1] > 150 && {middle}[0] < 90')
             assert page.run('element("reset").hidden && element("random").hidden && element("saving").hidden')
             assert page.run('document.querySelectorAll("input[type=range]").length') == 0 and page.errors == []
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -131,6 +131,31 @@ def test_texture_and_landmarks(opened, model, look):
     page.run('element("numbered").click()')
 
 
+def middle_of_what_is_seen(page):
+    """Where the head is on the canvas, in parts of it, (down, across); None where it is blank."""
+    seen = pixels(page)
+    places = np.argwhere((seen < 250).any(2))
+    return (places.min(0) + places.max(0)) / 2 / seen.shape[:2] if len(places) > 1000 else None
+
+
+def test_every_head_that_is_chosen_comes_into_view(browser, model, tmp_path):
+    heads = {name: some_head(model, 0)._replace(trans=np.array([[shift, -shift, shift]]))
+             for name, shift in (('here', 0.0), ('far away', 1.5))}
+    path = str(tmp_path / 'page.html')
+    export_html(path, model, heads, num_sliders=NUM)
+    browser.open(f'file://{path}')
+    browser.wait('vertices !== null')
+    for number in (0, 1, 0):
+        browser.run(f'element("heads").selectedIndex = {number}; element("heads").dispatchEvent(new Event("change"))')
+        assert middle_of_what_is_seen(browser) == pytest.approx([0.5, 0.5], abs=0.02)
+        for back in ('element("reset").click()', 'canvas.dispatchEvent(new Event("dblclick"))'):
+            browser.run('centre = [9, 9, 9]; draw()')
+            assert middle_of_what_is_seen(browser) is None
+            browser.run(back)
+            assert middle_of_what_is_seen(browser) == pytest.approx([0.5, 0.5], abs=0.02)
+    assert browser.errors == []
+
+
 def test_dragging_turns_and_a_double_click_turns_back(opened):
     page, _ = opened
     page.run('choose(0)')
