@@ -108,7 +108,7 @@ def main(args):
     heads = {label: take(params, labels.index(label)) for label in saved[:MAX_HEADS]}
     title = os.path.basename(args.params or args.option)
     if args.export_html is not None:
-        export_html(args.export_html, model, heads, *find_look(model_fname, model), title)
+        export_html(args.export_html, model, heads, find_look(model_fname, model), title)
         print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(saved) > MAX_HEADS else ''))
     if args.visualize == 'browser':
         look = find_look(model_fname, model)

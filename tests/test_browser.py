@@ -53,8 +53,8 @@ def served(model, tmp_path_factory):
     path, out = synthetic_path('model'), tmp_path_factory.mktemp('saved')
     heads = {'one': some_head(model, 0), 'two': some_head(model, 1)}
     photo = np.full((30, 40, 3), 99, np.uint8)
-    look = find_look(path, model)
-    with running(Explorer(SMPL(model), model, path, heads, str(out), 'Two heads', look, photo)) as server:
+    look = find_look(path, model)._replace(pictures=lambda name: (None, [photo if name == 'one' else photo[:, :20]]))
+    with running(Explorer(SMPL(model), model, path, heads, str(out), 'Two heads', look)) as server:
         yield server, list(heads.values()), out
 
 
@@ -76,9 +76,10 @@ def test_a_slider_goes_through_the_layer_and_what_is_saved_reads_back(served, mo
     server, (head, other), out = served
     with chromium(tmp_path) as page:
         page.open(server.address)
-        page.wait('vertices !== null && element("textured").checked && element("photo").naturalWidth === 40')
+        page.wait('vertices !== null && picture !== null && element("photos").children[0].naturalWidth === 40')
         assert np.abs(vertices(page) - layer(model, head)).max() < 1e-6
         page.run('choose(1)')
+        page.wait('element("photos").children[0].naturalWidth === 20')
         for number, value in ((2, -2.5), (NUM_SLIDERS + 1, 1.5), (2 * NUM_SLIDERS + 3, 20)):
             page.slide(number, value)
         page.wait('!waiting && wish === null')

@@ -9,7 +9,7 @@ import pytest
 from tests.chromium import chromium
 from tf_smpl.batch_smpl import SMPL
 from tf_smpl.load_model import load_model
-from utils.export_html import ANGLES, MAX_HEADS, export_html, find_look, slider_components
+from utils.export_html import ANGLES, MAX_HEADS, MAX_PICTURES, Look, export_html, find_look, slider_components
 from utils.flame_params import FlameParams, zero_params
 from utils.landmarks import get_model_lmks
 from utils.synthetic_head.demo import synthetic_path
@@ -59,9 +59,9 @@ def opened(browser, model, look, tmp_path_factory):
     """A page of two heads, and the heads."""
     path = str(tmp_path_factory.mktemp('a folder') / 'page.html')
     heads = {'first <b>head</b>': some_head(model, 0), 'second': some_head(model, 1)}
-    export_html(path, model, heads, *look, title='Heads </script> & more', num_sliders=NUM)
+    export_html(path, model, heads, look, title='Heads </script> & more', num_sliders=NUM)
     browser.open('file://' + path.replace(' ', '%20'))
-    browser.wait('vertices !== null && element("textured").checked')
+    browser.wait('vertices !== null && picture !== null')
     return browser, list(heads.values())
 
 
@@ -122,7 +122,7 @@ def test_texture_and_landmarks(opened, model, look):
         const all = marks.getContext('2d').getImageData(0, 0, marks.width, marks.height).data, at = [];
         for (let i = 0; i < all.length; i += 4) if (all[i] > 200 && all[i + 3] > 200) at.push(i / 4);
         return at.map(i => [i % marks.width, Math.floor(i / marks.width)]); })()'''))
-    lmks = get_model_lmks(layer(model, head), model['f'], *look[1])
+    lmks = get_model_lmks(layer(model, head), model['f'], *look.landmarks)
     screen = np.array(page.run('matrices(canvas.width / canvas.height).screen')).reshape(4, 4).T
     shown = np.column_stack([lmks, np.ones(len(lmks))]) @ screen.T
     places = (shown[:, :2] / shown[:, 3:] * [1, -1] + 1) / 2 * np.array(plain.shape[1::-1])
@@ -169,9 +169,40 @@ def test_dragging_turns_and_a_double_click_turns_back(opened):
 
 def test_pages_are_small_and_hold_so_many_heads(model, look, tmp_path):
     path = tmp_path / 'page.html'
-    export_html(str(path), model, {f'head {i}': some_head(model, i) for i in range(MAX_HEADS + 5)}, *look)
+    export_html(str(path), model, {f'head {i}': some_head(model, i) for i in range(MAX_HEADS + 5)}, look)
     assert path.stat().st_size <= 6e6
     assert path.read_text().count('"coefficients": [') == MAX_HEADS
+
+
+def test_every_head_has_its_own_texture_and_photo_as_far_as_they_fit(browser, model, look, tmp_path):
+    noise = np.random.RandomState(0).randint(0, 256, (500, 500, 3), np.uint8)
+    own = {'red': ((0, 0, 255), 30), 'green': ((0, 255, 0), 40), 'noisy': (noise, 50), 'last': ((0, 0, 255), 60)}
+    asked = []
+
+    def pictures(name):
+        asked.append(name)
+        colour, width = own[name]
+        return np.broadcast_to(np.uint8(colour), (500, 500, 3)), [np.full((30, width, 3), 99, np.uint8)] * 2
+
+    path, limit = str(tmp_path / 'page.html'), MAX_PICTURES
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('utils.export_html.MAX_PICTURES', 100_000)
+        export_html(path, model, {name: some_head(model, 0) for name in own},
+                    look._replace(texture=(*look.texture[:2], None), pictures=pictures))
+    assert asked == ['red', 'green', 'noisy'] and limit >= 1e6
+    browser.open(f'file://{path}')
+    browser.wait('vertices !== null')
+    for number, channel, width in ((0, 2, 30), (1, 1, 40), (0, 2, 30), (2, None, None), (3, None, None), (1, 1, 40)):
+        browser.run(f'element("heads").value = {number}; element("heads").dispatchEvent(new Event("change"))')
+        if width:
+            browser.wait(f'element("photos").children.length === 2 && element("photos").children[1].naturalWidth === '
+                         f'{width} && picture !== null && !element("textured").parentNode.hidden')
+        else:
+            assert browser.run('picture === null && element("textured").parentNode.hidden && '
+                               '!element("photos").children.length')
+        seen = pixels(browser)[320, 320]
+        assert seen.argmax() == (0 if channel is None else channel)             # untextured: sky blue
+    assert browser.errors == []
 
 
 def test_a_model_with_few_components_and_no_look(browser, model, tmp_path):
@@ -190,6 +221,6 @@ def test_a_model_with_few_components_and_no_look(browser, model, tmp_path):
 
 def test_a_full_size_model_without_texture_has_a_look_of_none(flame_pkl, flame_model, monkeypatch, tmp_path):
     monkeypatch.setattr('utils.cli.ROOT', str(tmp_path))
-    assert find_look(flame_pkl, flame_model) == (None, None)
+    assert find_look(flame_pkl, flame_model) == Look()
     export_html(str(tmp_path / 'page.html'), flame_model, {'head': some_head(flame_model, 0)})
     assert os.path.getsize(tmp_path / 'page.html') <= 6e6

@@ -11,7 +11,7 @@ import secrets
 import numpy as np
 
 from utils.cli import HOST, PORT
-from utils.export_html import MAX_HEADS, fill_page, local_head, page_data, slider_components, still_page
+from utils.export_html import MAX_HEADS, PLAIN, fill_page, page_data, page_heads, slider_components, still_page
 from utils.files import InputError, numbered_name
 from utils.flame_params import FlameParams, save_params
 from utils.mesh import Mesh
@@ -24,18 +24,17 @@ class Explorer:
     """Heads of a model that sliders move: the page, and what it asks for.
 
     smpl is the layer, model what load_model returns for model_fname, heads {name: FlameParams [1, ...]}, of which the
-    page has the first MAX_HEADS; look: what find_look returns; photo: a BGR picture shown beside. What is saved goes to
-    out_path.
+    page has the first MAX_HEADS; look: a Look of utils/export_html.py. What is saved goes to out_path.
     """
     answers = ('vertices', 'save')
 
-    def __init__(self, smpl, model, model_fname, heads, out_path, title, look=(None, None), photo=None):
+    def __init__(self, smpl, model, model_fname, heads, out_path, title, look=PLAIN):
         heads = dict(list(heads.items())[:MAX_HEADS])
         self.smpl, self.model_fname, self.out_path = smpl, model_fname, out_path
         self.names, self.heads = list(heads), list(heads.values())
         self.components = slider_components(model, NUM_SLIDERS)
-        data = page_data(model, self.components, title, *look, photo)
-        data['heads'] = [local_head(name, model, params, self.components) for name, params in heads.items()]
+        data = page_data(model, self.components, title, look)
+        data['heads'] = page_heads(model, self.components, heads, look.pictures)
         self.page, self.pose = fill_page(data).encode(), tf_pose(smpl)
 
     def params(self, wanted):

@@ -8,6 +8,8 @@ import base64
 import contextlib
 import json
 import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,21 +29,35 @@ NUM_SLIDERS = 10                # for identity, and as many for expression
 NUM_JOINTS = 5
 MAX_HEADS = 20                  # on a page that needs no server
 MAX_PIXELS = 1024               # of a texture's and a photo's sides
+MAX_PICTURES = 1_500_000        # bytes of the heads' own textures and photos in one file
 ANGLES = (                      # name, which of the 15 angles, degrees
     ('neck', 'nod', [3], 40), ('neck', 'turn', [4], 60), ('neck', 'tilt', [5], 30), ('jaw', 'open', [6], 30),
     ('jaw', 'sideways', [7], 10), ('eyes', 'up, down', [9, 12], 30), ('eyes', 'left, right', [10, 13], 40))
 
 
-def export_html(path, model, heads, texture=None, landmarks=None, title='Heads', num_sliders=NUM_SLIDERS, photo=None):
+class Look(NamedTuple):
+    """How heads look on a page.
+
+    texture: (vt [T, 2], ft [F, 3], BGR uint8 picture, or None where each head has its own); landmarks: an embedding
+    (lmk_face_idx, lmk_b_coords); pictures(name) -> a head's own texture, or None, and a list of photos that are shown
+    beside it, BGR.
+    """
+    texture: Any = None
+    landmarks: Any = None
+    pictures: Callable | None = None
+
+
+PLAIN = Look()
+
+
+def export_html(path, model, heads, look=PLAIN, title='Heads', num_sliders=NUM_SLIDERS):
     """Writes a page of heads, {name: FlameParams [1, ...]}, of a model as load_model returns it.
 
-    texture: (vt [T, 2], ft [F, 3], BGR uint8 picture); landmarks: an embedding (lmk_face_idx, lmk_b_coords);
-    photo: a BGR picture shown beside. Of more heads than MAX_HEADS the page has the first.
+    Of more heads than MAX_HEADS the page has the first, and of their own pictures the first heads' in MAX_PICTURES.
     """
-    heads = dict(list(heads.items())[:MAX_HEADS])
     components = slider_components(model, num_sliders)
-    data = page_data(model, components, title, texture, landmarks, photo)
-    data['heads'] = [local_head(name, model, params, components) for name, params in heads.items()]
+    data = page_data(model, components, title, look)
+    data['heads'] = page_heads(model, components, heads, look.pictures, MAX_PICTURES)
     data['local'] = _local(model, components)
     with write_beside(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
         file.write(fill_page(data))
@@ -55,7 +71,7 @@ def still_page(meshes, title):
     model = {'v_template': first.v, 'f': first.f, 'shapedirs': nothing, 'posedirs': nothing,
              'J_regressor': np.zeros((1, count)), 'weights': np.ones((count, 1)), 'kintree_table': [[-1]]}
     at_rest = FlameParams(*(np.zeros((1, size)) for size in (3, 3, 0, 0, 0, 0, 0)))
-    data = page_data(model, [], title, (first.vt, first.ft, None))
+    data = page_data(model, [], title, Look((first.vt, first.ft, None)))
     data['heads'] = [{**local_head(name, {**model, 'v_template': mesh.v}, at_rest, []),
                       'texture': _picture(read_image(mesh.texture_filepath))}
                      for name, mesh in list(meshes.items())[:MAX_HEADS]]
@@ -64,7 +80,7 @@ def still_page(meshes, title):
 
 
 def find_look(model_fname, model):
-    """The mean texture (vt, ft, BGR uint8) and the landmarks' embedding that go with a model, or None."""
+    """The Look that goes with a model: its mean texture and its landmarks, where they are found."""
     texture = landmarks = None
     with contextlib.suppress(InputError):               # nobody named one: heads are shown without
         space = load_texture_space(find_texture_space(None, model_fname))
@@ -75,7 +91,7 @@ def find_look(model_fname, model):
         path = find_embedding(None, model_fname)
         check_embedding(path, model_fname, model['v_template'], model['f'])
         landmarks = load_embedding(path)
-    return texture, landmarks
+    return Look(texture, landmarks)
 
 
 def fill_page(data):
@@ -91,23 +107,18 @@ def slider_components(model, num_sliders):
     return [*range(min(num_sliders, identity)), *range(identity, min(identity + num_sliders, count))]
 
 
-def page_data(model, components, title, texture=None, landmarks=None, photo=None):
-    """What every page needs: faces, texture, landmarks, sliders, light. photo: a BGR picture shown beside.
-
-    texture and landmarks as export_html takes them; a texture without a picture leaves that to the heads.
-    """
+def page_data(model, components, title, look):
+    """What every page needs: faces, texture, landmarks, sliders, light."""
     f, identity = np.asarray(model['f']), min(NUM_IDENTITY, model['shapedirs'].shape[2])
     copied, corners, extra = np.arange(len(model['v_template'])), f, {}
-    if texture is not None:
-        vt, ft, picture = texture
+    if look.texture is not None:
+        vt, ft, picture = look.texture
         if ft.shape != f.shape:
             raise InputError(f'a texture of {len(ft)} faces on a model of {len(f)}')
         copied, vt_ids, corners = split_seams(f, ft)
         extra = {'uv': _packed(([0, 1] + [1, -1] * np.asarray(vt))[vt_ids], '<f4')}
         if picture is not None:
             extra['texture'] = _picture(picture)
-    if photo is not None:
-        extra['photo'] = _picture(photo)
     sliders = [{'group': 'identity', 'name': f'shape {c}', 'component': i, 'range': 3, 'spread': 1.0} if c < identity
                else {'group': 'expression', 'name': f'exp {c - identity}', 'component': i, 'range': 3, 'spread': 0.5}
                for i, c in enumerate(components)]
@@ -115,9 +126,26 @@ def page_data(model, components, title, texture=None, landmarks=None, photo=None
         sliders += [{'group': f'{group} (degrees)', 'name': name, 'angles': angles, 'range': degrees}
                     for group, name, angles, degrees in ANGLES]
     marks = [{'ids': f[face].tolist(), 'weights': weights.tolist()}
-             for face, weights in zip(*(landmarks or ((), ())), strict=True)]
+             for face, weights in zip(*(look.landmarks or ((), ())), strict=True)]
     return {'title': title, 'faces': _packed(f, '<u4'), 'corners': _packed(corners, '<u4'),
             'copied': _packed(copied, '<u4'), 'sliders': sliders, 'landmarks': marks, 'light': _light(), **extra}
+
+
+def page_heads(model, components, heads, pictures=None, limit=np.inf):
+    """The first MAX_HEADS of {name: FlameParams [1, ...]} for a page, with their own pictures as Look has them.
+
+    limit: bytes of all pictures; the head that would exceed it and those after it go without.
+    """
+    found = []
+    for name, params in list(heads.items())[:MAX_HEADS]:
+        own = _own_pictures(*pictures(name)) if pictures and limit > 0 else {}
+        limit -= sum(map(len, [own.get('texture', ''), *own.get('photos', ())]))
+        found.append({**local_head(name, model, params, components), **(own if limit >= 0 else {})})
+    return found
+
+
+def _own_pictures(texture, photos):
+    return {**({} if texture is None else {'texture': _picture(texture)}), 'photos': [_picture(one) for one in photos]}
 
 
 def local_head(name, model, params, components):
