@@ -37,6 +37,7 @@ quiet_tensorflow()
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 from tf_smpl.load_model import load_model  # noqa: E402
+from utils.browser import check_page  # noqa: E402
 from utils.build_texture import (  # noqa: E402
     find_space_of,
     free_name,
@@ -213,6 +214,7 @@ def find_head(model_fname, texture_fname):
 
 def check_flags(args):
     """Raises InputError for a flag out of its range, or without effect."""
+    check_page(args)
     if args.num_samples < 1:
         raise InputError(f'--num_samples {args.num_samples}: expected 1 or more')
     if not 0 <= args.std < np.inf:

@@ -4,9 +4,11 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import types
 import urllib.parse
 
 import numpy as np
@@ -150,7 +152,8 @@ def test_the_page_says_when_the_program_has_ended(model, tmp_path):
         page.wait('element("said").textContent.includes("has ended")')
 
 
-@pytest.mark.parametrize('host, port', [('127.0.0.1', 99999), ('no.such.host.invalid', 0), ('127.0.0.1', -1)])
+@pytest.mark.parametrize('host, port', [
+    ('127.0.0.1', 99999), ('no.such.host.invalid', 0), ('127.0.0.1', -1), ('x' * 70, 0)])
 def test_hosts_and_ports_that_do_not_do_are_named(host, port):
     with pytest.raises(InputError, match=f'--host {host} --port {port}: '):
         make_server(None, host, port)
@@ -159,6 +162,36 @@ def test_hosts_and_ports_that_do_not_do_are_named(host, port):
 def test_a_port_in_use_is_named(served):
     with pytest.raises(InputError, match='in use'):
         make_server(None, '127.0.0.1', served[0].server_address[1])
+
+
+@pytest.mark.parametrize('host', ['', ' '])
+def test_an_empty_host_does_not_open_the_page_to_everybody(host):
+    with pytest.raises(InputError, match='--host: empty'):
+        make_server(None, host, 0)
+
+
+def test_a_host_may_be_of_ip_version_6(model, tmp_path):
+    try:
+        socket.create_server(('::1', 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip('no IPv6 here')
+    with running(types.SimpleNamespace(page=b'page', answers=()), '::1', 0) as server:
+        assert server.address.startswith('http://[::1]:') and ask(server, '') == (200, b'page')
+
+
+def test_a_page_for_all_machines_has_an_address_that_they_can_open():
+    with make_server(None, '0.0.0.0') as server:
+        assert server.is_open and urllib.parse.urlsplit(server.address).hostname == socket.gethostname().lower()
+    with make_server(None) as server:
+        assert not server.is_open
+
+
+@pytest.mark.parametrize('script', ['sample_FLAME.py', 'sample_texture.py', 'build_texture_from_image.py',
+                                    'fit_2D_landmarks.py', 'fit_3D_landmarks.py', 'fit_3D_mesh.py'])
+def test_no_script_computes_anything_for_a_page_that_cannot_be_served(run_here, script, served, tmp_path):
+    port = served[0].server_address[1]
+    done = run_here(script, '--out_path', tmp_path / 'out', '--visualize', 'browser', '--port', port)
+    assert done.returncode == 2 and f'--port {port}: ' in done.stderr and not (tmp_path / 'out').exists()
 
 
 def test_ctrl_c_ends_quietly():
@@ -179,12 +212,12 @@ def test_sample_flame_explores_what_it_saved(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(sample_FLAME, 'serve', lambda *given: asked.append(given))
     out = tmp_path / 'out'
-    sample_FLAME.main(flags(synthetic_path('model'), out, num_samples=2, visualize='browser', host='127.0.0.1', port=7))
+    sample_FLAME.main(flags(synthetic_path('model'), out, num_samples=2, visualize='browser', host='127.0.0.1', port=0))
     assert len(os.listdir(out)) == 5
-    sample_FLAME.main(flags(synthetic_path('model'), tmp_path / 'again', visualize='browser', host='::1', port=8,
+    sample_FLAME.main(flags(synthetic_path('model'), tmp_path / 'again', visualize='browser', host='localhost', port=0,
                             params=str(out / 'FLAME_sample_02_params.npz')))
     (first, *place), (second, *other_place) = asked
-    assert place == ['127.0.0.1', 7] and other_place == ['::1', 8]
+    assert place == ['127.0.0.1', 0] and other_place == ['localhost', 0]
     assert first.names == ['FLAME_sample_01', 'FLAME_sample_02'] and second.names == ['FLAME_sample_02']
     assert np.array_equal(first.heads[1].beta, second.heads[0].beta)
 

@@ -131,9 +131,9 @@ def test_a_sequence_is_filmed_frame_by_frame(run, no_display, tmp_path):
 def test_the_browser_gets_the_fit_with_its_texture_and_photo(run, no_display, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr('utils.browser.serve', lambda *given: asked.append(given))
-    run('fit_2D_landmarks.py', '--visualize', 'browser', '--port', 7)
+    run('fit_2D_landmarks.py', '--visualize', 'browser', '--host', 'localhost')
     (explorer, *place), = asked
-    assert place == ['127.0.0.1', 7] and explorer.names == ['synthetic_photo']
+    assert place == ['localhost', 0] and explorer.names == ['synthetic_photo']
     assert b'"photos"' in explorer.page and b'"texture"' in explorer.page
     head = explorer.heads[0]
     written = Mesh(filename=str(tmp_path / 'out' / 'synthetic_photo.obj'))

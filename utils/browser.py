@@ -4,9 +4,11 @@ Served by Python's own http.server, with the page of utils/export_html.py; viser
 no token. It listens on 127.0.0.1 unless told otherwise, and answers only those who know the token in the address.
 """
 import http.server
+import ipaddress
 import json
 import os
 import secrets
+import socket
 
 import numpy as np
 
@@ -87,7 +89,8 @@ def serve(explorer, host=HOST, port=PORT):
     """Prints the address of the page of an Explorer or a Still and serves it until Ctrl+C."""
     with make_server(explorer, host, port) as server:
         try:
-            print(f'Open {server.address} in a browser; Ctrl+C ends', flush=True)
+            others = ', here or on another machine,' if server.is_open else ''
+            print(f'Open {server.address} in a browser{others}; Ctrl+C ends', flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
             print()
@@ -95,14 +98,37 @@ def serve(explorer, host=HOST, port=PORT):
 
 def make_server(explorer, host=HOST, port=PORT):
     """A server that does not run yet; its `address` has the token. Raises InputError where host or port do not do."""
+    if not host.strip():
+        raise InputError('--host: empty; 0.0.0.0 lets every machine look')
     token = secrets.token_urlsafe(16)
     handler = type('Handler', (_Handler,), {'explorer': explorer, 'start': f'/{token}/'})
     try:
-        server = http.server.ThreadingHTTPServer((host, port), handler)
-    except (OSError, OverflowError) as error:
+        return _Server(host, port, handler)
+    except (OSError, OverflowError, UnicodeError) as error:
         raise InputError(f'--host {host} --port {port}: {getattr(error, "strerror", None) or error}') from error
-    server.address = f'http://{host}:{server.server_address[1]}{handler.start}'
-    return server
+
+
+def check_page(args):
+    """Raises InputError, before anything is computed, where no page can be served at the host and port of the flags."""
+    if args.visualize == 'browser':
+        make_server(None, args.host, args.port).server_close()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Listens on the first address of a host's name, of IPv4 or IPv6.
+
+    address: what to open, which for a server that listens everywhere (is_open) has this machine's name.
+    """
+
+    def __init__(self, host, port, handler):
+        if not 0 <= port < 1 << 16:
+            raise OverflowError('a port is from 0 to 65535')
+        self.address_family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        super().__init__(place, handler)
+        found, port, *_ = self.server_address
+        self.is_open = ipaddress.ip_address(found).is_unspecified
+        name = socket.gethostname() if self.is_open else f'[{host}]' if ':' in host else host
+        self.address = f'http://{name}:{port}{handler.start}'
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
