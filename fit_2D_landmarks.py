@@ -37,7 +37,7 @@ from tf_smpl.points import SMPLPoints  # noqa: E402
 from utils.alignment import align_image, middles  # noqa: E402
 from utils.build_texture import texture_fit, textured_files  # noqa: E402
 from utils.camera import project, screen_points, tf_project  # noqa: E402
-from utils.export_html import Look  # noqa: E402
+from utils.export_html import Look, expression_names  # noqa: E402
 from utils.files import InputError, read_image, write_beside, write_image  # noqa: E402
 from utils.fit_batches import (  # noqa: E402
     complete_row,
@@ -225,7 +225,7 @@ def main(args):
     def pictures(name):
         texture = read_image(os.path.join(args.out_path, name + '.png')) if table else None
         return texture, [read_image(paths[name])]
-    look = Look(table and (table['vt'], table['ft'], None), embedding, pictures)
+    look = Look(table and (table['vt'], table['ft'], None), embedding, pictures, expression_names(model_fname))
     live.end(list(paths), model, model_fname, look)
 
 

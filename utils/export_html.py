@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.cli import find_embedding, find_texture_space
+from utils.cli import find_embedding, find_texture_space, is_embedded
 from utils.files import InputError, read_image, write_beside
 from utils.flame_params import FlameParams
 from utils.glb import split_seams
@@ -28,11 +28,11 @@ NUM_IDENTITY = 300
 NUM_SLIDERS = 10                # for identity, and as many for expression
 NUM_JOINTS = 5
 MAX_HEADS = 20                  # on a page that needs no server
-MAX_PIXELS = 1024               # of a texture's and a photo's sides
+MAX_TEXTURE, MAX_PHOTO = 1024, 1280                     # pixels along each side
 MAX_PICTURES = 1_500_000        # bytes of the heads' own textures and photos in one file
 ANGLES = (                      # name, which of the 15 angles, degrees
-    ('neck', 'nod', [3], 40), ('neck', 'turn', [4], 60), ('neck', 'tilt', [5], 30), ('jaw', 'open', [6], 30),
-    ('jaw', 'sideways', [7], 10), ('eyes', 'up, down', [9, 12], 30), ('eyes', 'left, right', [10, 13], 40))
+    ('neck nod', [3], 40), ('neck turn', [4], 60), ('neck tilt', [5], 30), ('jaw open', [6], 30),
+    ('jaw sideways', [7], 10), ('eyes up, down', [9, 12], 30), ('eyes left, right', [10, 13], 40))
 
 
 class Look(NamedTuple):
@@ -40,11 +40,12 @@ class Look(NamedTuple):
 
     texture: (vt [T, 2], ft [F, 3], BGR uint8 picture, or None where each head has its own); landmarks: an embedding
     (lmk_face_idx, lmk_b_coords); pictures(name) -> a head's own texture, or None, and a list of photos that are shown
-    beside it, BGR.
+    beside it, BGR; expressions: names of the first expression components.
     """
     texture: Any = None
     landmarks: Any = None
     pictures: Callable | None = None
+    expressions: tuple = ()
 
 
 PLAIN = Look()
@@ -91,7 +92,13 @@ def find_look(model_fname, model):
         path = find_embedding(None, model_fname)
         check_embedding(path, model_fname, model['v_template'], model['f'])
         landmarks = load_embedding(path)
-    return Look(texture, landmarks)
+    return Look(texture, landmarks, expressions=expression_names(model_fname))
+
+
+def expression_names(model_fname):
+    """Names of the model's first expression components, where they have names: the embedded head's."""
+    from utils.synthetic_head.expression_tables import EXPRESSIONS
+    return tuple(EXPRESSIONS) if is_embedded(model_fname) else ()
 
 
 def fill_page(data):
@@ -119,16 +126,23 @@ def page_data(model, components, title, look):
         extra = {'uv': _packed(([0, 1] + [1, -1] * np.asarray(vt))[vt_ids], '<f4')}
         if picture is not None:
             extra['texture'] = _picture(picture)
-    sliders = [{'group': 'identity', 'name': f'shape {c}', 'component': i, 'range': 3, 'spread': 1.0} if c < identity
-               else {'group': 'expression', 'name': f'exp {c - identity}', 'component': i, 'range': 3, 'spread': 0.5}
-               for i, c in enumerate(components)]
-    if np.shape(model['weights'])[1] == NUM_JOINTS:
-        sliders += [{'group': f'{group} (degrees)', 'name': name, 'angles': angles, 'range': degrees}
-                    for group, name, angles, degrees in ANGLES]
+    sliders = _sliders(components, identity, look.expressions, np.shape(model['weights'])[1] == NUM_JOINTS)
     marks = [{'ids': f[face].tolist(), 'weights': weights.tolist()}
              for face, weights in zip(*(look.landmarks or ((), ())), strict=True)]
     return {'title': title, 'faces': _packed(f, '<u4'), 'corners': _packed(corners, '<u4'),
             'copied': _packed(copied, '<u4'), 'sliders': sliders, 'landmarks': marks, 'light': _light(), **extra}
+
+
+def _sliders(components, identity, expressions, with_pose):
+    """The sliders: pose, then these components of the coefficients, of which the first `identity` are identity."""
+    names = dict(enumerate(expressions, identity))
+    pose = [{'group': 'Pose', 'unit': 'degrees', 'name': name, 'angles': angles, 'range': degrees}
+            for name, angles, degrees in ANGLES]
+    return pose * with_pose + [
+        {'unit': 'standard deviations', 'component': i, 'range': 3,
+         **({'group': 'Identity', 'name': f'shape {c}', 'spread': 1.0} if c < identity else
+            {'group': 'Expression', 'name': names.get(c, f'exp {c - identity}'), 'spread': 0.5})}
+        for i, c in enumerate(components)]
 
 
 def page_heads(model, components, heads, pictures=None, limit=np.inf):
@@ -145,7 +159,8 @@ def page_heads(model, components, heads, pictures=None, limit=np.inf):
 
 
 def _own_pictures(texture, photos):
-    return {**({} if texture is None else {'texture': _picture(texture)}), 'photos': [_picture(one) for one in photos]}
+    return {**({} if texture is None else {'texture': _picture(texture)}),
+            'photos': [_picture(photo, MAX_PHOTO) for photo in photos]}
 
 
 def local_head(name, model, params, components):
@@ -182,10 +197,10 @@ def _packed(array, kind):
     return base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode()
 
 
-def _picture(bgr):
-    """A picture as a data: address, JPEG, not larger than MAX_PIXELS."""
+def _picture(bgr, largest=MAX_TEXTURE):
+    """A picture as a data: address, JPEG, of at most so many pixels along each side."""
     import cv2
-    scale = MAX_PIXELS / max(bgr.shape[:2])
+    scale = largest / max(bgr.shape[:2])
     if scale < 1:
         bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

@@ -21,7 +21,7 @@ def show_textured(args, meshes, picture):
     title = next(iter(meshes))
     if args.visualize == 'browser':
         from utils.browser import Still, serve
-        serve(Still(meshes, title), args.host, args.port)
+        serve(Still(meshes, os.path.basename(title)), args.host, args.port)
     else:
         show_results(args.visualize, [[[mesh] for mesh in meshes.values()]], picture, title)
 
