@@ -64,7 +64,7 @@ def main(args):
         written.insert(-1, args.save_video)
     print(f'Written: {", ".join(written)}')
     if args.visualize:
-        show_textured(args, {written[0]: Mesh(filename=written[0])}, written[-1])
+        show_textured(args, {written[0]: Mesh(filename=written[0])}, written[-1], images)
 
 
 def find_fits(source_img, target_mesh, target_scale):

@@ -1,8 +1,10 @@
 """The page with sliders that drive the layer: who may look, what comes back, what is saved, and how it ends."""
+import base64
 import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import threading
 import types
 import urllib.parse
 
+import cv2
 import numpy as np
 import pytest
 
@@ -22,7 +25,7 @@ from tf_smpl.batch_smpl import SMPL
 from tf_smpl.load_model import load_model
 from utils.browser import NUM_SLIDERS, Explorer, Still, make_server
 from utils.export_html import ANGLES, find_look
-from utils.files import InputError, write_image
+from utils.files import InputError, read_image, write_image
 from utils.flame_params import load_params, model_identity
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
@@ -165,6 +168,20 @@ def test_a_port_in_use_is_named(served):
         make_server(None, '127.0.0.1', served[0].server_address[1])
 
 
+@pytest.mark.parametrize('script, flags', [('build_texture_from_image.py', ()), ('sample_texture.py', ('--fit',))])
+def test_the_photo_is_beside_the_head_that_wears_it(run_here, script, flags, tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr('utils.browser.serve', lambda *given: served.append(given))
+    done = run_here(script, *flags, '--out_path', tmp_path / 'out', '--visualize', 'browser')
+    assert done.returncode == 0, done.stderr
+    (still, *_), = served
+    data = json.loads(re.search(rb'id="data">(.*?)</script>', still.page)[1])
+    (head,), photo = data['heads'], read_image(synthetic_path('photo'))
+    shown, = head['photos']
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(shown.split(',')[1]), np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(shown.astype(int) - photo).mean() < 3 and '/' not in data['title']
+
+
 @pytest.mark.parametrize('host', ['', ' '])
 def test_an_empty_host_does_not_open_the_page_to_everybody(host):
     with pytest.raises(InputError, match='--host: empty'):
@@ -230,7 +247,7 @@ def test_textured_meshes_are_shown_each_in_its_own_texture(tmp_path):
         write_image(str(tmp_path / f'{name}.png'), np.full((8, 8, 3), bgr, np.uint8))
         meshes[name] = Mesh(square, [[0, 1, 2], [0, 2, 3]], vt=square[:, :2], ft=[[0, 1, 2], [0, 2, 3]])
         meshes[name].set_texture_image(str(tmp_path / f'{name}.png'))
-    with running(Still(meshes, 'Squares')) as server:
+    with running(Still(meshes, 'Squares', [np.zeros((20, 30, 3), np.uint8)])) as server:
         assert ask(server, 'vertices', b'{}')[0] == ask(server, 'save', b'{}')[0] == 404
         with chromium(tmp_path / 'profile') as page:
             page.open(server.address)
@@ -239,5 +256,6 @@ def test_textured_meshes_are_shown_each_in_its_own_texture(tmp_path):
             page.wait(f'{middle}[0] > 150 && {middle}[1] < 90')
             page.run('element("heads").selectedIndex = 1; element("heads").onchange({target: {value: 1}})')
             page.wait(f'{middle}[1] > 150 && {middle}[0] < 90')
+            assert page.run('document.images[0].naturalWidth') == 30
             assert page.run('element("reset").hidden && element("random").hidden && element("saving").hidden')
             assert page.run('document.querySelectorAll("input[type=range]").length') == 0 and page.errors == []

@@ -127,5 +127,5 @@ def test_textured_meshes_go_where_the_flags_say(no_display, capsys, monkeypatch)
     show_textured(args, {'one': mesh_of('red')}, 'results/views.png')
     assert 'results/views.png' in capsys.readouterr().err and served == []
     args.visualize, meshes = 'browser', {'results/one.png': mesh_of('red'), 'two': mesh_of('red')}
-    show_textured(args, meshes, 'results/views.png')
-    assert served == [((meshes, 'one.png'), '::1', 7)] and capsys.readouterr().err == ''
+    show_textured(args, meshes, 'results/views.png', ['a photo'])
+    assert served == [((meshes, 'one.png', ['a photo']), '::1', 7)] and capsys.readouterr().err == ''

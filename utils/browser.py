@@ -71,11 +71,11 @@ class Explorer:
 
 
 class Still:
-    """Textured meshes {name: Mesh} as they are: a page that asks for nothing."""
+    """Textured meshes {name: Mesh} as they are, with BGR photos beside: a page that asks for nothing."""
     answers = ()
 
-    def __init__(self, meshes, title):
-        self.page = still_page(meshes, title).encode()
+    def __init__(self, meshes, title, photos=()):
+        self.page = still_page(meshes, title, photos).encode()
 
 
 def tf_pose(smpl):

@@ -64,8 +64,11 @@ def export_html(path, model, heads, look=PLAIN, title='Heads', num_sliders=NUM_S
         file.write(fill_page(data))
 
 
-def still_page(meshes, title):
-    """A page of textured meshes {name: Mesh} of the same faces and layout, as they are: text with the page in it."""
+def still_page(meshes, title, photos=()):
+    """A page of textured meshes {name: Mesh} of the same faces and layout, as they are: text with the page in it.
+
+    photos: BGR pictures shown beside each of them.
+    """
     first = next(iter(meshes.values()))
     count = len(first.v)
     nothing = np.zeros((count, 3, 0))
@@ -74,7 +77,7 @@ def still_page(meshes, title):
     at_rest = FlameParams(*(np.zeros((1, size)) for size in (3, 3, 0, 0, 0, 0, 0)))
     data = page_data(model, [], title, Look((first.vt, first.ft, None)))
     data['heads'] = [{**local_head(name, {**model, 'v_template': mesh.v}, at_rest, []),
-                      'texture': _picture(read_image(mesh.texture_filepath))}
+                      **_own_pictures(read_image(mesh.texture_filepath), photos)}
                      for name, mesh in list(meshes.items())[:MAX_HEADS]]
     data['local'] = _local(model, [])
     return fill_page(data)

@@ -16,12 +16,15 @@ from utils.viewer import NoWindow, open_cells, open_picture
 KEYS = 's saves, any other key goes on, q quits (in the window, or here with Enter)'
 
 
-def show_textured(args, meshes, picture):
-    """Shows textured meshes {name: Mesh} side by side in a window that stays, or in a browser, as the flags say."""
+def show_textured(args, meshes, picture, photos=()):
+    """Shows textured meshes {name: Mesh} side by side in a window that stays, or in a browser, as the flags say.
+
+    photos: BGR pictures that the page has beside them.
+    """
     title = next(iter(meshes))
     if args.visualize == 'browser':
         from utils.browser import Still, serve
-        serve(Still(meshes, os.path.basename(title)), args.host, args.port)
+        serve(Still(meshes, os.path.basename(title), photos), args.host, args.port)
     else:
         show_results(args.visualize, [[[mesh] for mesh in meshes.values()]], picture, title)
 
