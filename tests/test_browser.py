@@ -132,15 +132,25 @@ def test_only_who_knows_the_token_is_answered(served):
 
 @pytest.mark.parametrize('content', [
     'no JSON', '[]', '{}', '"text"', wanted(head=2), wanted(head='one'), wanted(theta=[0] * 14),
-    wanted(theta=['x'] * 15), wanted(coefficients=[1]), wanted(theta=[float('nan')] * 15), wanted(coefficients=None)])
+    wanted(theta=['x'] * 15), wanted(coefficients=[1]), wanted(theta=[float('nan')] * 15), wanted(coefficients=None),
+    wanted(head=-1), wanted(head=True), wanted(theta=[1e308] * 15), wanted(coefficients=[1e300] * 2 * NUM_SLIDERS),
+    wanted(theta=[10**400] * 15), '[' * 100_000])
 def test_requests_that_make_no_sense_are_refused_and_the_server_goes_on(served, content):
     server, _, out = served
     before = os.listdir(out)
     for what in ('vertices', 'save'):
-        status, reason = ask(server, what, content)
-        assert status == 400 and b'\n' not in reason
+        status, reason = ask(server, what, content.replace('"head"', '"what": "params", "head"', 1))
+        assert status == 400 and reason and b'\n' not in reason
     assert ask(server, 'vertices', 'x' * 10, **{'Content-Length': str(10**9)})[0] == 400
     assert os.listdir(out) == before and ask(server, 'vertices', wanted())[0] == 200
+
+
+@pytest.mark.parametrize('changed', [{}, {'what': 'exec'}, {'what': None}, {'what': ['mesh']}])
+def test_only_parameters_and_meshes_are_saved(served, changed):
+    server, _, out = served
+    before = os.listdir(out)
+    status, reason = ask(server, 'save', wanted(**changed))
+    assert status == 400 and b'what' in reason and os.listdir(out) == before
 
 
 def test_the_page_says_when_the_program_has_ended(model, tmp_path):

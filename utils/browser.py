@@ -41,7 +41,7 @@ class Explorer:
 
     def params(self, wanted):
         """FlameParams [1, ...] of what a page asks for: one of the heads with other coefficients and angles."""
-        head = self.heads[wanted['head']]
+        head = self.heads[self._head_id(wanted)]
         theta, coefficients = (np.array(wanted[key], np.float64) for key in ('theta', 'coefficients'))
         if theta.shape != (15,) or coefficients.shape != (len(self.components),):
             raise ValueError(f'expected 15 angles and {len(self.components)} coefficients')
@@ -55,19 +55,32 @@ class Explorer:
     def vertices(self, wanted):
         """Vertices [V, 3] of what a page asks for, from the layer."""
         params = self.params(wanted)
-        return self.pose(params.trans, params.beta, params.theta)
+        with np.errstate(all='ignore'):
+            vertices = self.pose(params.trans, params.beta, params.theta)
+            if not np.isfinite(vertices.astype(np.float32)).all():
+                raise ValueError('angles or coefficients so large that the vertices are not finite')
+        return vertices
 
     def save(self, wanted):
         """Writes the parameters or the mesh of a page under a name that is free; returns its path."""
-        name = os.path.join(self.out_path, f'{self.names[wanted["head"]]}_edited')
+        if wanted['what'] not in ('params', 'mesh'):
+            raise ValueError('what to save is params or mesh')
+        name = os.path.join(self.out_path, f'{self.names[self._head_id(wanted)]}_edited')
+        vertices = self.vertices(wanted)
         if wanted['what'] == 'mesh':
             path = numbered_name(name, '.ply')
-            Mesh(self.vertices(wanted), self.smpl.f).write_ply(path)
+            Mesh(vertices, self.smpl.f).write_ply(path)
         else:
             path = numbered_name(name, '_params.npz')
             save_params(path, self.params(wanted), self.model_fname)
         print(f'Written: {path}', flush=True)
         return path
+
+    def _head_id(self, wanted):
+        number = wanted['head']
+        if type(number) is not int or not 0 <= number < len(self.heads):
+            raise ValueError(f'a head is a number from 0 to {len(self.heads) - 1}')
+        return number
 
 
 class Still:
@@ -156,7 +169,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if what == 'save':
                 return self.answer(200, 'text/plain; charset=utf-8', f'Written: {self.explorer.save(wanted)}'.encode())
             vertices = self.explorer.vertices(wanted)
-        except (ValueError, KeyError, IndexError, TypeError) as error:      # InputError is a ValueError
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:   # InputError is a ValueError
             return self.answer(400, 'text/plain; charset=utf-8', f'{type(error).__name__}: {error}'.encode())
         self.answer(200, 'application/octet-stream', vertices.astype('<f4').tobytes())
 
