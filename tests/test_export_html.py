@@ -56,6 +56,19 @@ def pixels(page, name='canvas'):
     return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), kind).astype(int)
 
 
+def red_ink(page):
+    """Where landmarks are drawn, [N, 2] (across, down)."""
+    marks = pixels(page, 'element("marks")')
+    return np.argwhere((marks[..., 2] > 200) & (marks[..., 1] < 100) & (marks[..., 3] > 200))[:, ::-1]
+
+
+def middle_of_what_is_seen(page):
+    """Where the head is on the canvas, in parts of it, (down, across); None where it is blank."""
+    seen = pixels(page)
+    places = np.argwhere((seen < 250).any(2))
+    return (places.min(0) + places.max(0)) / 2 / seen.shape[:2] if len(places) > 1000 else None
+
+
 @pytest.fixture(scope='module')
 def opened(browser, model, look, tmp_path_factory):
     """A page of two heads, and the heads."""
@@ -109,12 +122,6 @@ def test_a_slider_changes_what_is_seen_and_random_another_head(opened, model):
     assert (pixels(page) == before).all()
 
 
-def red_ink(page):
-    """Where landmarks are drawn, [N, 2] (across, down)."""
-    marks = pixels(page, 'element("marks")')
-    return np.argwhere((marks[..., 2] > 200) & (marks[..., 1] < 100) & (marks[..., 3] > 200))[:, ::-1]
-
-
 def test_the_texture_is_seen_and_can_be_taken_off(opened):
     page, _ = opened
     page.run('choose(0)')
@@ -124,6 +131,32 @@ def test_the_texture_is_seen_and_can_be_taken_off(opened):
     middle = np.s_[plain.shape[0] // 2, plain.shape[1] // 2]
     assert textured[middle].argmax() == 2 and plain[middle].argmax() == 0       # skin, sky blue
     page.run('element("textured").click()')
+
+
+def test_numbers_have_words_units_and_no_negative_zero(opened, look):
+    page, _ = opened
+    groups = page.run('[...document.querySelectorAll("details")].map(group => [group.innerText, group.open])')
+    assert [is_open for _, is_open in groups] == [True, False, False]
+    assert [text.split('\n')[0] for text, _ in groups] == [
+        'Pose degrees', 'Identity standard deviations', 'Expression standard deviations']
+    names = page.run('[...document.querySelectorAll("label.slider")].map(row => row.firstChild.textContent)')
+    assert names[-NUM:] == list(EXPRESSIONS)[:NUM] == list(look.expressions)[:NUM] and names[0] == 'neck nod'
+    page.run('choose(0)')
+    for number, text in ((3, '0.0°'), (len(ANGLES), '0.00')):
+        page.slide(number, -0.004)
+        assert page.run(f'element("slider_{number}").nextSibling.textContent') == text
+    page.run('choose(0)')
+
+
+def test_dragging_turns_and_a_double_click_turns_back(opened):
+    page, _ = opened
+    page.run('choose(0)')
+    before = pixels(page)
+    for kind, x in (('mousePressed', 300), ('mouseMoved', 340), ('mouseReleased', 340)):
+        page.call('Input.dispatchMouseEvent', type=kind, x=x, y=300, button='left', buttons=1, clickCount=1)
+    assert page.run('view.yaw') > 0.1 and (pixels(page) != before).any(2).mean() > 0.02
+    page.run('canvas.dispatchEvent(new Event("dblclick"))')
+    assert (pixels(page) == before).all()
 
 
 def test_landmarks_are_drawn_where_they_are_seen(browser, model, look, tmp_path):
@@ -149,24 +182,11 @@ def test_landmarks_are_drawn_where_they_are_seen(browser, model, look, tmp_path)
     assert browser.errors == []
 
 
-def test_numbers_have_words_units_and_no_negative_zero(opened, look):
-    page, _ = opened
-    groups = page.run('[...document.querySelectorAll("details")].map(group => [group.innerText, group.open])')
-    assert [is_open for _, is_open in groups] == [True, False, False]
-    assert [text.split('\n')[0] for text, _ in groups] == [
-        'Pose degrees', 'Identity standard deviations', 'Expression standard deviations']
-    names = page.run('[...document.querySelectorAll("label.slider")].map(row => row.firstChild.textContent)')
-    assert names[-NUM:] == list(EXPRESSIONS)[:NUM] == list(look.expressions)[:NUM] and names[0] == 'neck nod'
-    page.run('choose(0)')
-    for number, text in ((3, '0.0°'), (len(ANGLES), '0.00')):
-        page.slide(number, -0.004)
-        assert page.run(f'element("slider_{number}").nextSibling.textContent') == text
-    page.run('choose(0)')
-
-
-def test_a_photo_is_enlarged_by_a_click(browser, model, look, tmp_path):
+def test_a_photo_is_enlarged_by_a_click(browser, model, look, tmp_path, monkeypatch):
     path, photo = str(tmp_path / 'page.html'), np.full((800, 1500, 3), 99, np.uint8)
-    export_html(path, model, {'head': some_head(model, 0)}, look._replace(pictures=lambda _: (None, [photo])))
+    monkeypatch.setattr('utils.export_html.MAX_PICTURES', 10)                   # the first head's are always there
+    heads = {name: some_head(model, 0) for name in ('head', 'other')}
+    export_html(path, model, heads, look._replace(pictures=lambda _: (None, [photo])))
     browser.open(f'file://{path}')
     browser.wait('document.images[0].naturalWidth >= 1230')       # a fit's picture, unchanged
     large = '(element("large").open && element("large").firstChild.getBoundingClientRect().width)'
@@ -175,13 +195,6 @@ def test_a_photo_is_enlarged_by_a_click(browser, model, look, tmp_path):
     browser.wait(f'{large} > 900')
     browser.run('element("large").click()')
     assert browser.run(large) is False and browser.errors == []
-
-
-def middle_of_what_is_seen(page):
-    """Where the head is on the canvas, in parts of it, (down, across); None where it is blank."""
-    seen = pixels(page)
-    places = np.argwhere((seen < 250).any(2))
-    return (places.min(0) + places.max(0)) / 2 / seen.shape[:2] if len(places) > 1000 else None
 
 
 def test_every_head_that_is_chosen_comes_into_view(browser, model, tmp_path):
@@ -202,17 +215,6 @@ def test_every_head_that_is_chosen_comes_into_view(browser, model, tmp_path):
     assert browser.errors == []
 
 
-def test_dragging_turns_and_a_double_click_turns_back(opened):
-    page, _ = opened
-    page.run('choose(0)')
-    before = pixels(page)
-    for kind, x in (('mousePressed', 300), ('mouseMoved', 340), ('mouseReleased', 340)):
-        page.call('Input.dispatchMouseEvent', type=kind, x=x, y=300, button='left', buttons=1, clickCount=1)
-    assert page.run('view.yaw') > 0.1 and (pixels(page) != before).any(2).mean() > 0.02
-    page.run('canvas.dispatchEvent(new Event("dblclick"))')
-    assert (pixels(page) == before).all()
-
-
 def test_pages_are_small_and_hold_so_many_heads(model, look, tmp_path):
     path = tmp_path / 'page.html'
     export_html(str(path), model, {f'head {i}': some_head(model, i) for i in range(MAX_HEADS + 5)}, look)
@@ -220,22 +222,21 @@ def test_pages_are_small_and_hold_so_many_heads(model, look, tmp_path):
     assert path.read_text().count('"coefficients": [') == MAX_HEADS
 
 
-def test_every_head_has_its_own_texture_and_photo_as_far_as_they_fit(browser, model, look, tmp_path):
+def test_every_head_has_its_own_texture_and_photo_as_far_as_they_fit(browser, model, look, tmp_path, monkeypatch):
     noise = np.random.RandomState(0).randint(0, 256, (500, 500, 3), np.uint8)
     own = {'red': ((0, 0, 255), 30), 'green': ((0, 255, 0), 40), 'noisy': (noise, 50), 'last': ((0, 0, 255), 60)}
-    asked = []
+    asked, limit = [], MAX_PICTURES
 
     def pictures(name):
         asked.append(name)
         colour, width = own[name]
         return np.broadcast_to(np.uint8(colour), (500, 500, 3)), [np.full((30, width, 3), 99, np.uint8)] * 2
 
-    path, limit = str(tmp_path / 'page.html'), MAX_PICTURES
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('utils.export_html.MAX_PICTURES', 100_000)
-        export_html(path, model, {name: some_head(model, 0) for name in own},
-                    look._replace(texture=(*look.texture[:2], None), pictures=pictures))
-    assert asked == ['red', 'green', 'noisy'] and limit >= 1e6
+    path = str(tmp_path / 'page.html')
+    monkeypatch.setattr('utils.export_html.MAX_PICTURES', 100_000)
+    export_html(path, model, {name: some_head(model, 0) for name in own},
+                look._replace(texture=(*look.texture[:2], None), pictures=pictures))
+    assert asked == ['red', 'green', 'noisy'] and limit == 1e6
     browser.open(f'file://{path}')
     browser.wait('vertices !== null')
     for number, channel, width in ((0, 2, 30), (1, 1, 40), (0, 2, 30), (2, None, None), (3, None, None), (1, 1, 40)):

@@ -29,7 +29,7 @@ NUM_SLIDERS = 10                # for identity, and as many for expression
 NUM_JOINTS = 5
 MAX_HEADS = 20                  # on a page that needs no server
 MAX_TEXTURE, MAX_PHOTO = 1024, 1280                     # pixels along each side
-MAX_PICTURES = 1_500_000        # bytes of the heads' own textures and photos in one file
+MAX_PICTURES = 1_000_000        # bytes of the heads' own textures and photos in one file
 ANGLES = (                      # name, which of the 15 angles, degrees
     ('neck nod', [3], 40), ('neck turn', [4], 60), ('neck tilt', [5], 30), ('jaw open', [6], 30),
     ('jaw sideways', [7], 10), ('eyes up, down', [9, 12], 30), ('eyes left, right', [10, 13], 40))
@@ -151,13 +151,13 @@ def _sliders(components, identity, expressions, with_pose):
 def page_heads(model, components, heads, pictures=None, limit=np.inf):
     """The first MAX_HEADS of {name: FlameParams [1, ...]} for a page, with their own pictures as Look has them.
 
-    limit: bytes of all pictures; the head that would exceed it and those after it go without.
+    limit: bytes of all pictures; the head that would exceed it and those after it go without, but never the first.
     """
     found = []
     for name, params in list(heads.items())[:MAX_HEADS]:
         own = _own_pictures(*pictures(name)) if pictures and limit > 0 else {}
         limit -= sum(map(len, [own.get('texture', ''), *own.get('photos', ())]))
-        found.append({**local_head(name, model, params, components), **(own if limit >= 0 else {})})
+        found.append({**local_head(name, model, params, components), **(own if limit >= 0 or not found else {})})
     return found
 
 
