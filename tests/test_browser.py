@@ -19,7 +19,7 @@ import pytest
 
 import sample_FLAME
 from tests.chromium import chromium
-from tests.test_export_html import layer, middle_of_what_is_seen, some_head, vertices
+from tests.test_export_html import layer, middle_of_what_is_seen, pixels, some_head, vertices
 from tests.test_sample_FLAME import flags
 from tf_smpl.batch_smpl import SMPL
 from tf_smpl.load_model import load_model
@@ -261,11 +261,12 @@ def test_textured_meshes_are_shown_each_in_its_own_texture(tmp_path):
         assert ask(server, 'vertices', b'{}')[0] == ask(server, 'save', b'{}')[0] == 404
         with chromium(tmp_path / 'profile') as page:
             page.open(server.address)
-            middle = ('(() => { render(); const pixel = new Uint8Array(4); gl.readPixels(gl.drawingBufferWidth / 2, '
-                      'gl.drawingBufferHeight / 2, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel); return [...pixel]; })()')
-            page.wait(f'{middle}[0] > 150 && {middle}[1] < 90')
-            page.run('element("heads").selectedIndex = 1; element("heads").onchange({target: {value: 1}})')
-            page.wait(f'{middle}[1] > 150 && {middle}[0] < 90')
+            page.wait('picture !== null')
+            assert pixels(page)[320, 320].argmax() == 2
+            page.run('window.first = picture; element("heads").value = 1')
+            page.run('element("heads").dispatchEvent(new Event("change"))')
+            page.wait('picture !== window.first')
+            assert pixels(page)[320, 320].argmax() == 1
             assert page.run('document.images[0].naturalWidth') == 30
             assert page.run('element("reset").hidden && element("random").hidden && element("saving").hidden')
             assert page.run('document.querySelectorAll("input[type=range]").length') == 0 and page.errors == []

@@ -128,4 +128,4 @@ def test_textured_meshes_go_where_the_flags_say(no_display, capsys, monkeypatch)
     assert 'results/views.png' in capsys.readouterr().err and served == []
     args.visualize, meshes = 'browser', {'results/one.png': mesh_of('red'), 'two': mesh_of('red')}
     show_textured(args, meshes, 'results/views.png', ['a photo'])
-    assert served == [((meshes, 'one.png', ['a photo']), '::1', 7)] and capsys.readouterr().err == ''
+    assert served == [((meshes, 'one.png and 1 more', ['a photo']), '::1', 7)] and capsys.readouterr().err == ''

@@ -104,6 +104,11 @@ def expression_names(model_fname):
     return tuple(EXPRESSIONS) if is_embedded(model_fname) else ()
 
 
+def title_of(names):
+    """The title of a page of these heads: the first one's name, and how many more there are."""
+    return names[0] + (f' and {len(names) - 1} more' if len(names) > 1 else '')
+
+
 def fill_page(data):
     """The page with its data in it."""
     with open(PAGE, encoding='utf-8') as file:

@@ -122,11 +122,11 @@ class LiveFit:
     def _pages(self, names, model, model_fname, look):
         """The page that --export_html names, and the one of --visualize browser."""
         from utils.browser import Explorer, serve
-        from utils.export_html import MAX_HEADS, export_html
+        from utils.export_html import MAX_HEADS, export_html, title_of
         args = self.args
         paths = [os.path.join(args.out_path, name + '_params.npz') for name in names[:MAX_HEADS]]
         heads = {name: load_params(path)[0] for name, path in zip(names, paths, strict=False) if os.path.isfile(path)}
-        title = names[0] + (f' and {len(heads) - 1} more' if len(heads) > 1 else '')
+        title = title_of(list(heads))
         if args.export_html:
             export_html(args.export_html, model, heads, look, title)
             print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(names) > MAX_HEADS else ''))

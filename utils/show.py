@@ -21,12 +21,12 @@ def show_textured(args, meshes, picture, photos=()):
 
     photos: BGR pictures that the page has beside them.
     """
-    title = next(iter(meshes))
     if args.visualize == 'browser':
         from utils.browser import Still, serve
-        serve(Still(meshes, os.path.basename(title), photos), args.host, args.port)
+        from utils.export_html import title_of
+        serve(Still(meshes, title_of([os.path.basename(name) for name in meshes]), photos), args.host, args.port)
     else:
-        show_results(args.visualize, [[[mesh] for mesh in meshes.values()]], picture, title)
+        show_results(args.visualize, [[[mesh] for mesh in meshes.values()]], picture, next(iter(meshes)))
 
 
 def show_results(mode, rows, picture, titlebar):
