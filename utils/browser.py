@@ -102,7 +102,7 @@ def serve(explorer, host=HOST, port=PORT):
     """Prints the address of the page of an Explorer or a Still and serves it until Ctrl+C."""
     with make_server(explorer, host, port) as server:
         try:
-            others = ', here or on another machine,' if server.is_open else ''
+            others = ', here or on another machine' if server.is_open else ''
             print(f'Open {server.address} in a browser{others}; Ctrl+C ends', flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
