@@ -18,6 +18,7 @@ import os
 
 import numpy as np
 
+from utils.browser import check_page
 from utils.build_texture import (
     FILLS,
     build_texture,
@@ -38,6 +39,7 @@ from utils.texture_model import load_texture_space
 
 
 def main(args):
+    check_page(args)
     if args.save_video:
         check_video(args.save_video)
     image_paths, mesh_paths, scale_paths = find_fits(args.source_img, args.target_mesh, args.target_scale)
@@ -62,7 +64,7 @@ def main(args):
         written.insert(-1, args.save_video)
     print(f'Written: {", ".join(written)}')
     if args.visualize:
-        show_textured(args, {written[0]: Mesh(filename=written[0])}, written[-1])
+        show_textured(args, {written[0]: Mesh(filename=written[0])}, written[-1], images)
 
 
 def find_fits(source_img, target_mesh, target_scale):

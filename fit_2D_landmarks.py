@@ -37,6 +37,7 @@ from tf_smpl.points import SMPLPoints  # noqa: E402
 from utils.alignment import align_image, middles  # noqa: E402
 from utils.build_texture import texture_fit, textured_files  # noqa: E402
 from utils.camera import project, screen_points, tf_project  # noqa: E402
+from utils.export_html import Look, expression_names  # noqa: E402
 from utils.files import InputError, read_image, write_beside, write_image  # noqa: E402
 from utils.fit_batches import (  # noqa: E402
     complete_row,
@@ -219,10 +220,13 @@ def main(args):
           + (f', {first}_views.png' if table else '')
           + (f' and so on for {len(photos)} photos, {args.out_path}/summary.csv' if len(photos) > 1 else ''))
 
-    def look():
-        texture = table and (table['vt'], table['ft'], read_image(first + '.png'))
-        return texture, embedding, read_image(photos[0].path)
-    live.end([photo.name for photo in photos], model, model_fname, look)
+    paths = {photo.name: photo.path for photo in photos}
+
+    def pictures(name):
+        texture = read_image(os.path.join(args.out_path, name + '.png')) if table else None
+        return texture, [read_image(paths[name])]
+    look = Look(table and (table['vt'], table['ft'], None), embedding, pictures, expression_names(model_fname))
+    live.end(list(paths), model, model_fname, look)
 
 
 def find_photos(target_img_path, target_lmk_path, model_fname):

@@ -24,7 +24,7 @@ from utils.cli import add_page_flags, find_model, quiet_tensorflow, run_script, 
 quiet_tensorflow()
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
-from utils.browser import Explorer, serve  # noqa: E402
+from utils.browser import Explorer, check_page, serve  # noqa: E402
 from utils.export_html import MAX_HEADS, export_html, find_look  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
 from utils.flame_params import (  # noqa: E402
@@ -108,7 +108,7 @@ def main(args):
     heads = {label: take(params, labels.index(label)) for label in saved[:MAX_HEADS]}
     title = os.path.basename(args.params or args.option)
     if args.export_html is not None:
-        export_html(args.export_html, model, heads, *find_look(model_fname, model), title)
+        export_html(args.export_html, model, heads, find_look(model_fname, model), title)
         print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(saved) > MAX_HEADS else ''))
     if args.visualize == 'browser':
         look = find_look(model_fname, model)
@@ -143,6 +143,7 @@ def is_same_file(path, other):
 
 def check_flags(args):
     """Returns the standard deviations by name; raises InputError for a flag out of its range."""
+    check_page(args)
     std = {name: getattr(args, f'{name}_std') for name in STD}
     for name, value in std.items():
         if not 0 <= value < np.inf:

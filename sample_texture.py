@@ -37,6 +37,7 @@ quiet_tensorflow()
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 from tf_smpl.load_model import load_model  # noqa: E402
+from utils.browser import check_page  # noqa: E402
 from utils.build_texture import (  # noqa: E402
     find_space_of,
     free_name,
@@ -100,9 +101,9 @@ def main(args):
     check_flags(args)
     if args.fit is None:
         return sample(args)
-    mesh, picture = fit_photo(args)
+    mesh, picture, photo = fit_photo(args)
     if args.visualize:
-        show_textured(args, {mesh.texture_filepath: mesh}, picture)
+        show_textured(args, {mesh.texture_filepath: mesh}, picture, [photo])
 
 
 def sample(args):
@@ -170,7 +171,7 @@ def textured(mesh, textures, mode):
 
 
 def fit_photo(args):
-    """Fits the texture space to a photo on its mesh and writes everything; returns the mesh and its picture's path."""
+    """Fits the texture space to a photo on its mesh and writes everything; returns mesh, path of its picture, photo."""
     if args.fit:
         img_path, mesh_path = args.fit, args.target_mesh
         scale_path = args.target_scale or scale_beside(mesh_path)
@@ -195,7 +196,7 @@ def fit_photo(args):
     print(f'{len(fit.coefficients)} coefficients of {texture_fname}; RMS {np.sqrt(np.mean(fit.coefficients**2)):.2f}, '
           f'of what remains on seen texels {fit.rms:.1f} grey levels')
     print(f'Written: {", ".join([*written, out + "_albedo.png", out + "_params.npz"])}')
-    return Mesh(filename=written[0]), written[-1]
+    return Mesh(filename=written[0]), written[-1], image
 
 
 def find_head(model_fname, texture_fname):
@@ -213,6 +214,7 @@ def find_head(model_fname, texture_fname):
 
 def check_flags(args):
     """Raises InputError for a flag out of its range, or without effect."""
+    check_page(args)
     if args.num_samples < 1:
         raise InputError(f'--num_samples {args.num_samples}: expected 1 or more')
     if not 0 <= args.std < np.inf:

@@ -1,5 +1,8 @@
 """Fits that are shown: the steps of the solvers, windows that stay or are closed, videos and pages of the scripts."""
+import base64
+import json
 import os
+import re
 
 import cv2
 import numpy as np
@@ -96,7 +99,7 @@ def test_a_photos_fit_is_filmed_step_by_step_and_becomes_a_page(run, no_display,
     assert (mesh[10] > 245).all() and (mesh[..., 0].astype(int) - mesh[..., 2] > 60).mean() > 0.2
     assert np.abs(first.astype(int) - last).max() > 60
     html = page.read_text()
-    assert '"photo"' in html and '"texture"' in html and page.stat().st_size < 6e6
+    assert '"photos"' in html and '"texture"' in html and page.stat().st_size < 6e6
     assert f'Written: {video}' in done.stdout and f'Written: {page}' in done.stdout
 
 
@@ -106,7 +109,7 @@ def test_points_of_unknown_scale_lie_on_the_head_in_the_last_frame(run, no_displ
     np.save(tmp_path / 'points.npy', points)
     done = run('fit_3D_landmarks.py', '--target_lmk_path', tmp_path / 'points.npy', '--fit_scale', '--visualize',
                'False', '--save_video', tmp_path / 'fit.gif', '--export_html', tmp_path / 'fit.html')
-    assert '"photo"' in (tmp_path / 'fit.html').read_text()         # the picture with the target, beside the head
+    assert '"photos"' in (tmp_path / 'fit.html').read_text()         # the picture with the target, beside the head
     frames = read_video(str(tmp_path / 'fit.gif'))
     assert len(frames) == done.steps[0] + 1
     for frame in frames:                                # seen from the front, upright
@@ -128,13 +131,37 @@ def test_a_sequence_is_filmed_frame_by_frame(run, no_display, tmp_path):
 def test_the_browser_gets_the_fit_with_its_texture_and_photo(run, no_display, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr('utils.browser.serve', lambda *given: asked.append(given))
-    run('fit_2D_landmarks.py', '--visualize', 'browser', '--port', 7)
+    run('fit_2D_landmarks.py', '--visualize', 'browser', '--host', 'localhost')
     (explorer, *place), = asked
-    assert place == ['127.0.0.1', 7] and explorer.names == ['synthetic_photo']
-    assert b'"photo"' in explorer.page and b'"texture"' in explorer.page
+    assert place == ['localhost', 0] and explorer.names == ['synthetic_photo']
+    assert b'"photos"' in explorer.page and b'"texture"' in explorer.page
     head = explorer.heads[0]
     written = Mesh(filename=str(tmp_path / 'out' / 'synthetic_photo.obj'))
     assert np.abs(explorer.pose(head.trans, head.beta, head.theta) - written.v).max() < 1e-8
+
+
+def test_each_photos_head_has_its_own_texture_and_photo(run, no_display, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr('utils.browser.serve', lambda *given: asked.append(given))
+    photo = cv2.imread(synthetic_path('photo'))
+    names = 'one', 'two'
+    for name, picture in zip(names, (photo, photo // 2), strict=True):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), picture)
+        np.save(tmp_path / f'{name}_lmks.npy', np.load(synthetic_path('photo_landmarks')))
+    run('fit_2D_landmarks.py', '--target_img_path', *(tmp_path / f'{name}.png' for name in names), '--target_lmk_path',
+        *(tmp_path / f'{name}_lmks.npy' for name in names), '--visualize', 'browser', '--export_html',
+        tmp_path / 'fit.html')
+    (explorer, *_), = asked
+    assert explorer.names == ['one', 'two']
+    for page in (explorer.page.decode(), (tmp_path / 'fit.html').read_text()):
+        data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+        assert data['title'] == 'one and 1 more' and 'texture' not in data
+        of_one, of_two = ([decoded(uri).mean() for uri in (head['texture'], *head['photos'])] for head in data['heads'])
+        assert of_one == pytest.approx(2 * np.array(of_two), rel=0.05)
+
+
+def decoded(uri):
+    return cv2.imdecode(np.frombuffer(base64.b64decode(uri.split(',')[1]), np.uint8), cv2.IMREAD_COLOR)
 
 
 def test_another_kind_of_video_is_refused_before_the_fit(run_here, tmp_path):

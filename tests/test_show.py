@@ -126,6 +126,6 @@ def test_textured_meshes_go_where_the_flags_say(no_display, capsys, monkeypatch)
     args = types.SimpleNamespace(visualize=True, host='::1', port=7)
     show_textured(args, {'one': mesh_of('red')}, 'results/views.png')
     assert 'results/views.png' in capsys.readouterr().err and served == []
-    args.visualize, meshes = 'browser', {'one': mesh_of('red'), 'two': mesh_of('red')}
-    show_textured(args, meshes, 'results/views.png')
-    assert served == [((meshes, 'one'), '::1', 7)] and capsys.readouterr().err == ''
+    args.visualize, meshes = 'browser', {'results/one.png': mesh_of('red'), 'two': mesh_of('red')}
+    show_textured(args, meshes, 'results/views.png', ['a photo'])
+    assert served == [((meshes, 'one.png and 1 more', ['a photo']), '::1', 7)] and capsys.readouterr().err == ''

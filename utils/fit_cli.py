@@ -3,6 +3,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from utils.browser import check_page
 from utils.cli import add_page_flags, str2bool, visualize
 from utils.files import InputError
 from utils.flame_params import FlameParams, evaluate, load_init, zero_params
@@ -74,7 +75,8 @@ def matrix_dtype(weights, usual):
 
 
 def check_fit_flags(args, num_targets):
-    """Raises InputError for flags that do not go together."""
+    """Raises InputError for flags that do not go together, or a page that cannot be served."""
+    check_page(args)
     if args.num_morphs < 0:
         raise InputError(f'--num_morphs {args.num_morphs}: expected 0 or more')
     if args.batch_size is not None and args.batch_size < 1:

@@ -60,8 +60,8 @@ class LiveFit:
     def end(self, names, model, model_fname, look=None):
         """Plays the steps that were kept, writes the video and the page, leaves the window and serves the browser.
 
-        names: of the targets; look() -> texture, landmarks and photo as export_html takes them; None: the model's, and
-        the picture of the first fit.
+        names: of the targets; look: of their heads, a Look of utils/export_html.py; None: the model's, and beside each
+        head the picture of its fit.
         """
         mode, picture = self.args.visualize, os.path.join(self.args.out_path, names[0] + '_fit.png')
         has_window = False
@@ -78,12 +78,13 @@ class LiveFit:
             open_picture(picture)
         if self.args.export_html or mode == 'browser':
             from utils.export_html import find_look
-            if look is None:
-                beside = read_image(picture) if os.path.isfile(picture) else None
-                shown = *find_look(model_fname, model), beside
-            else:
-                shown = look()
-            self._pages(names, model, model_fname, shown)
+            self._pages(names, model, model_fname,
+                        look or find_look(model_fname, model)._replace(pictures=self._fit_picture))
+
+    def _fit_picture(self, name):
+        """No texture, and the picture of a fit, as a Look has them."""
+        path = os.path.join(self.args.out_path, name + '_fit.png')
+        return None, [read_image(path)] if os.path.isfile(path) else []
 
     def _watch(self, found):
         if self.is_played:
@@ -121,16 +122,16 @@ class LiveFit:
     def _pages(self, names, model, model_fname, look):
         """The page that --export_html names, and the one of --visualize browser."""
         from utils.browser import Explorer, serve
-        from utils.export_html import MAX_HEADS, export_html
+        from utils.export_html import MAX_HEADS, export_html, title_of
         args = self.args
         paths = [os.path.join(args.out_path, name + '_params.npz') for name in names[:MAX_HEADS]]
         heads = {name: load_params(path)[0] for name, path in zip(names, paths, strict=False) if os.path.isfile(path)}
+        title = title_of(list(heads))
         if args.export_html:
-            export_html(args.export_html, model, heads, *look[:2], names[0], photo=look[2])
+            export_html(args.export_html, model, heads, look, title)
             print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(names) > MAX_HEADS else ''))
         if args.visualize == 'browser':
-            explorer = Explorer(self.smpl, model, model_fname, heads, args.out_path, names[0], look[:2], look[2])
-            serve(explorer, args.host, args.port)
+            serve(Explorer(self.smpl, model, model_fname, heads, args.out_path, title, look), args.host, args.port)
 
 
 def terms_text(title, terms):

@@ -16,14 +16,17 @@ from utils.viewer import NoWindow, open_cells, open_picture
 KEYS = 's saves, any other key goes on, q quits (in the window, or here with Enter)'
 
 
-def show_textured(args, meshes, picture):
-    """Shows textured meshes {name: Mesh} side by side in a window that stays, or in a browser, as the flags say."""
-    title = next(iter(meshes))
+def show_textured(args, meshes, picture, photos=()):
+    """Shows textured meshes {name: Mesh} side by side in a window that stays, or in a browser, as the flags say.
+
+    photos: BGR pictures that the page has beside them.
+    """
     if args.visualize == 'browser':
         from utils.browser import Still, serve
-        serve(Still(meshes, title), args.host, args.port)
+        from utils.export_html import title_of
+        serve(Still(meshes, title_of([os.path.basename(name) for name in meshes]), photos), args.host, args.port)
     else:
-        show_results(args.visualize, [[[mesh] for mesh in meshes.values()]], picture, title)
+        show_results(args.visualize, [[[mesh] for mesh in meshes.values()]], picture, next(iter(meshes)))
 
 
 def show_results(mode, rows, picture, titlebar):
