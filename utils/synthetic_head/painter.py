@@ -21,9 +21,9 @@ MASKS = {
 # Hair line: height (cm) over the direction seen from above (degrees from the front).
 HAIR_LINE = np.array([(0, 7.9), (22, 8.3), (40, 7.2), (52, 5.4), (66, 3.9), (74, 1.2), (80, 0.2), (88, 2.5), (100, 3.8),
                       (118, 2.6), (130, -1.5), (150, -5.0), (180, -5.6)])
-# The same for hair that is combed back and falls behind the ears.
-LONG_HAIR_LINE = np.array([(0, 7.9), (22, 8.3), (40, 7.2), (52, 5.4), (66, 4.2), (80, 2.4), (96, 3.4), (107, 1.0),
-                           (115, -3.0), (124, -12.5), (180, -14.5)])
+# The same for longer hair, combed into the forehead.
+LONG_HAIR_LINE = np.array([(0, 6.4), (22, 6.7), (40, 6.0), (52, 4.8), (66, 3.6), (74, 1.2), (80, 0.2), (88, 2.5),
+                           (100, 3.2), (118, 0.8), (130, -3.0), (150, -6.2), (180, -7.0)])
 # Where the cheeks' beard ends: height over the distance from the midline (cm).
 BEARD_LINE = np.array([(0, -2.7), (2.2, -2.9), (3.6, -4.1), (4.8, -3.9), (5.8, -2.4), (6.5, 0.2)])
 # The folds from the wings of the nose to the corners of the mouth, seen from the front (cm).
@@ -135,12 +135,12 @@ class Painter:
         return (colour + grey * (np.array(GREY_HAIR) - colour)).astype(np.float32)
 
     def scalp(self, colour, traits):
-        """Hair cropped short, or combed back in strands (style 1); between them both are there in part."""
+        """Hair cropped short, or longer with a fringe (style 1); between them both are there in part."""
         around = np.degrees(np.arctan2(self.x, self.z + 1))
-        back = np.clip(0.5 + 0.5 * traits['style'], 0, 1)
+        fringe = np.clip(0.5 + 0.5 * traits['style'], 0, 1)
         receding = 0.45 * traits['hairline'] * smooth_step(-around, -75, -45)
         ragged = 0.15 * self.noise(0.5, 7) + 0.10 * self.noise(0.2, 8)
-        cropped, long = (HAIR_LINE, 1 - back, 9, (1, 0.3, 0.5)), (LONG_HAIR_LINE, back, 19, (1, 1, 0.12))
+        cropped, long = (HAIR_LINE, 1 - fringe, 9, (1, 0.3, 0.5)), (LONG_HAIR_LINE, fringe, 19, (1, 0.12, 0.3))
         for line, share, seed, strands in (cropped, long):
             if share == 0:
                 continue

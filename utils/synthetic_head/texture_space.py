@@ -12,7 +12,7 @@ SIZE, PEOPLE, COMPONENTS = 256, 80, 20
 SEED = 4
 TAN = -0.7                  # mean of the trait 'light': the painter's own mean is fair
 SPREAD = {'light': 1.5, 'red': 0.4, 'olive': 0.3, 'lips': 0.5, 'iris': 0.6, 'blush': 0.6, 'stubble': 0.8,
-          'blotch_large': 0.6, 'blotch_small': 0.6, 'hairline': 0.2}
+          'blotch_large': 0.6, 'blotch_small': 0.6, 'hairline': 0.2, 'style': 0.45}
 # What else has another mean or standard deviation among women and men.
 VARIANTS = {'generic': {},
             'female': {'stubble': (-0.8, 0.1), 'style': (1.0, 0.5), 'lips': (0.8, 0.5), 'brow': (-0.8, 0.7)},
@@ -35,8 +35,11 @@ def make_texture_space(head, variant='generic'):
 
 
 def random_traits(seed, count, variant='generic'):
-    """Yields traits of random people, as dicts: normal with standard deviations 1 or SPREAD, in opposite pairs."""
+    """Yields traits of random people, as dicts: normal with standard deviations 1 or SPREAD, in opposite pairs;
+    many at once are uncorrelated."""
     draws = np.random.RandomState(seed).normal(size=(count // 2, len(TRAITS)))
+    if len(draws) > len(TRAITS):                                    # no trait goes with another one by chance
+        draws = np.linalg.qr(draws)[0] * np.sqrt(len(draws))
     usual = {**{name: (0.0, spread) for name, spread in SPREAD.items()}, 'light': (TAN, SPREAD['light']),
              **VARIANTS[variant]}
     for draw in np.concatenate([draws, -draws]):
