@@ -117,6 +117,20 @@ def test_points_of_unknown_scale_lie_on_the_head_in_the_last_frame(run, no_displ
         assert len(rows) > 100 and 0.3 < columns.mean() / FRAME_SIZE < 0.7
 
 
+def test_of_several_photos_each_head_is_filmed_in_the_middle(run, no_display, tmp_path):
+    photo, lmks = cv2.imread(synthetic_path('photo')), np.load(synthetic_path('photo_landmarks'))
+    cv2.imwrite(str(tmp_path / 'far.png'), np.pad(photo, ((1500, 0), (1500, 0), (0, 0)), mode='edge'))
+    np.save(tmp_path / 'far_lmks.npy', lmks + 1500)
+    run('fit_2D_landmarks.py', '--visualize', 'False', '--texture', 'False', '--save_video', tmp_path / 'fit.gif',
+        '--target_img_path', synthetic_path('photo'), tmp_path / 'far.png',
+        '--target_lmk_path', synthetic_path('photo_landmarks'), tmp_path / 'far_lmks.npy')
+    frames = read_video(str(tmp_path / 'fit.gif'))
+    assert len(frames) == 2
+    for frame in frames:
+        rows, columns = np.nonzero((frame[:FRAME_SIZE, FRAME_SIZE:] < 245).any(2))
+        assert np.ptp(rows) > 0.8 * FRAME_SIZE and abs(columns.mean() - FRAME_SIZE / 2) < FRAME_SIZE / 10
+
+
 def test_a_sequence_is_filmed_frame_by_frame(run, no_display, tmp_path):
     vertices = Mesh(filename=synthetic_path('registered_mesh')).v
     np.save(tmp_path / 'frames.npy', [vertices + [shift, 0, 0] for shift in (0.0, 0.1, 0.2)])

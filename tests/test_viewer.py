@@ -147,10 +147,13 @@ def test_keys_and_mouse(opened, tmp_path):
     assert differs('key', 't') == 0                                             # it has no texture
     assert differs('mousemove', '--window', window, 160, 120, 'click', 4, 'click', 4) > 0.01
     assert differs('key', 'r') == 0
+    cell.set_static_meshes([Mesh(v * [1, 2, 0.5] + 0.3, f, vc=heat_colours(v[:, 2]))], blocking=True)
+    assert (shown(cell, tmp_path / 'picture.png') != first).mean() > 0.01       # it has moved a little
+    assert differs('key', 'r') < 0.001
     for button in (1, 3):
         for action in (['mousedown', button], ['mousemove', '--window', window, 190, 150], ['mouseup', button]):
             xdotool(*action)
-        assert differs('mousemove', '--window', window, 160, 120) > 0.01 and differs('key', 'r') == 0
+        assert differs('mousemove', '--window', window, 160, 120) > 0.01 and differs('key', 'r') < 0.001
     xdotool('key', 'Return')
     assert cell.get_keypress(timeout=20) == '\n'
 
@@ -183,12 +186,36 @@ def test_closing_the_window_ends_nothing_else(opened, how):
     assert cell.get_keypress() == 'q'
 
 
-def test_a_mesh_that_cannot_be_drawn_is_told_of_and_the_window_stays(opened, tmp_path, capfd):
+def test_a_mesh_that_cannot_be_drawn_is_told_of_and_the_old_one_stays(opened, tmp_path, capfd):
     cell, = opened()[0]
-    cell.set_static_meshes([coloured('red')])
-    cell.set_dynamic_meshes([Mesh(np.eye(3), [[0, 1, 7]])], blocking=True)
-    assert shown(cell, tmp_path / 'picture.png')[120, 160].argmax() == 2
-    assert 'dynamic_meshes cannot be shown: IndexError' in capfd.readouterr().err
+    cell.set_dynamic_meshes([coloured('red')], blocking=True)
+    for bad in (Mesh(np.eye(3), [[0, 1, 7]]), Mesh(np.zeros((3, 3)), [[0, 1, 9]])):
+        cell.set_dynamic_meshes([bad], blocking=True)
+        assert 'dynamic_meshes cannot be shown: IndexError' in capfd.readouterr().err
+        assert shown(cell, tmp_path / 'picture.png')[120, 160].argmax() == 2
+    cell.set_dynamic_meshes([coloured('blue')], blocking=True)
+    assert shown(cell, tmp_path / 'picture.png')[120, 160].argmax() == 0
+
+
+def place_of(picture):
+    """Middle row and column of what is shown on white, and how many columns it takes."""
+    rows, columns = np.nonzero((picture < 250).any(2))
+    return rows.mean(), columns.mean(), np.ptp(columns)
+
+
+def test_what_lies_elsewhere_is_brought_into_view_and_what_moves_a_little_is_not(opened, tmp_path):
+    cell, = opened()[0]
+    ball_at = [Mesh(scale * coloured('red').v + shift, coloured('red').f, vc='red') for scale, shift in (
+        (1, 0), (1, [0.4, 0, 0]), (1, [3, 0, 0]), (1000, 0), (0.001, 0), (1, [0, -5e3, 0]))]
+    first, near, *others = (cell.set_dynamic_meshes([mesh]) or place_of(shown(cell, tmp_path / 'picture.png'))
+                            for mesh in ball_at)
+    assert near[1] > first[1] + 20 and near[0] == pytest.approx(first[0], abs=1)
+    for other in others:
+        assert other == pytest.approx(first, abs=2)
+    cell.set_static_meshes([ball_at[0]])
+    cell.set_dynamic_meshes([Mesh(ball_at[2].v * [2, 1, 1], ball_at[2].f, vc='red')])
+    both = shown(cell, tmp_path / 'picture.png')
+    assert place_of(both)[1] == pytest.approx(160, abs=25) and (both[:, :4] > 250).all() and (both[:, -4:] > 250).all()
 
 
 SCRIPT = '''

@@ -208,10 +208,9 @@ class Scene:
                           mesh['texture'])
 
     def _part(self, v, normals, colours, uv, faces, texture=0):
-        gl = self.gl
+        gl, content = self.gl, np.hstack([v, normals, colours, uv]).astype(np.float32)
         array, buffers = gl.glGenVertexArrays(1), np.atleast_1d(gl.glGenBuffers(2))
         gl.glBindVertexArray(array)
-        content = np.hstack([v, normals, colours, uv]).astype(np.float32)
         gl.glBindBuffer(gl.GL_ARRAY_BUFFER, buffers[0])
         gl.glBufferData(gl.GL_ARRAY_BUFFER, content.nbytes, content, gl.GL_DYNAMIC_DRAW)
         for location, (start, size) in enumerate(((0, 3), (3, 3), (6, 3), (9, 2))):

@@ -26,9 +26,11 @@ INK = (50, 50, 50)
 POLITE = 10                             # by how much the process steps back where it draws on the processor
 ON_PROCESSOR = ('llvmpipe', 'softpipe', 'swrast', 'software', 'gdi generic')     # renderers without a graphics card
 REST = 0.2                              # seconds without change after which those draw smooth outlines
+FAR = 2                                 # times the view: what reaches farther, or is as much smaller, is centred anew
+FINE = 1e-5                             # of its distance from the origin, the least size of what is shown
 CALM = 2.0                              # seconds without news from the script, after which they do
 HELP = ('left button        turn', 'right or middle    move', 'wheel              nearer, farther',
-        'W    wireframe', 'T    texture on, off', 'N    normals as colours', 'R    view from the front',
+        'W    wireframe', 'T    texture on, off', 'N    normals as colours', 'R    all of it, from the front',
         'P    save a picture of the window', 'H    this help', 'Q    close')
 VIEW_KEYS = 'wtnrph'                    # all others go to who opened the window
 
@@ -66,17 +68,39 @@ class Cell:
 
     def __init__(self):
         self.parts = {'static_meshes': [], 'dynamic_meshes': []}
+        self.places = {}                                # of these: lower and upper corner, radius about their middle
         self.background = (1.0, 1.0, 1.0)
         self.picture = self.text = self.bar = None      # (texture, height, width)
         self.centre, self.radius = None, 1.0
 
-    def look_at(self, meshes):
-        """Centres the view on meshes unless it is already; a moving mesh does not drag it along."""
+    def measure(self, kind, meshes):
+        """Notes where meshes lie, and centres the view where it would miss them; one that moves a little does not drag
+        it along.
+        """
         v = np.concatenate([mesh['v'] for mesh in meshes]) if meshes else np.zeros((0, 3))
-        v = v[np.isfinite(v).all(1)]
-        if self.centre is None and len(v):
-            self.centre = (v.min(0) + v.max(0)) / 2
-            self.radius = max(np.linalg.norm(v - self.centre, axis=1).max(), 1e-9)
+        v = v[np.isfinite(v).all(1)].astype(float)
+        self.places.pop(kind, None)
+        if not len(v):
+            return
+        low, high = v.min(0), v.max(0)
+        self.places[kind] = low, high, np.linalg.norm(v - (low + high) / 2, axis=1).max()
+        centre, radius = self.ball()
+        if self.centre is None or (np.linalg.norm(centre - self.centre) + radius > FAR * self.radius
+                                   or radius < self.radius / FAR):
+            self.centre, self.radius = centre, radius
+
+    def look_at_all(self):
+        """Centres the view on all that is shown."""
+        if self.places:
+            self.centre, self.radius = self.ball()
+
+    def ball(self):
+        """Centre and radius of a ball that holds all that is shown."""
+        lows, highs, radii = zip(*self.places.values(), strict=True)
+        centre = (np.min(lows, axis=0) + np.max(highs, axis=0)) / 2
+        reach = max(np.linalg.norm((low + high) / 2 - centre) + radius
+                    for low, high, radius in zip(lows, highs, radii, strict=True))
+        return centre, max(reach, FINE * np.abs(centre).max(), 1e-9)
 
 
 class Window:
@@ -110,10 +134,11 @@ class Window:
         """Does what a message asks for."""
         self.stale, glfw, target = True, self.glfw, self.cells[cell]
         if kind in target.parts:
-            target.look_at(content)
             meshes = [{**mesh, 'texture': self.texture_of(mesh.get('texture'))} for mesh in content]
+            parts = self.scene.make_parts(meshes)
             self.scene.delete(target.parts[kind])
-            target.parts[kind] = self.scene.make_parts(meshes)
+            target.parts[kind] = parts
+            target.measure(kind, content)
         elif kind == 'image':
             target.picture = self.replace(target.picture, content)
         elif kind == 'text':
@@ -166,6 +191,8 @@ class Window:
             self.look = SHADED if self.look == NORMALS else NORMALS
         elif key == 'r':
             self.view = View()
+            for cell in self.cells.values():
+                cell.look_at_all()
         elif key == 'h':
             self.with_help = not self.with_help
         elif key == 'p':

@@ -22,9 +22,10 @@ class LiveFit:
     """Shows the fits of a script in a window, a video or both, and their results; does nothing where none is asked for.
 
     panes(example, vertices [V, 3], scale) -> what is in the cells of the window, row by row: pictures, or lists of
-    meshes; scale is the number that the fit found, None where there is none. upright: heads are shown as they were
-    before they were turned and moved. bar: what the colours in the last cell mean (low, high, label). `watch` goes to
-    FitSolver.
+    meshes; scale is the number that the fit found, None where there is none. What they show is put back to where the
+    head was before it was moved, and where `upright` turned: then steps of one fit and frames of a sequence all as the
+    first of them, else each by itself (the place of a head in a photo changes with its scale). bar: what the colours in
+    the last cell mean (low, high, label). `watch` goes to FitSolver.
     """
 
     def __init__(self, args, smpl, panes, shape, num_targets, upright, bar=None):
@@ -113,11 +114,10 @@ class LiveFit:
         params = FlameParams(*(np.reshape(values[name], [1, -1]) for name in FlameParams._fields))
         vertices = self.pose(params.trans, params.beta, params.theta) if vertices is None else vertices
         panes = self.panes(example, vertices, np.ravel(values['scale'])[0] if 'scale' in values else None)
-        if self.upright:
-            if self.place is None or not (self.is_one or self.is_sequence):
-                self.place = params.rot[0], params.trans[0]
-            panes = tuple([_put_back(mesh, *self.place) for mesh in meshes] for meshes in panes)
-        return panes
+        if self.place is None or not (self.upright and (self.is_one or self.is_sequence)):
+            self.place = params.rot[0] if self.upright else np.zeros(3), params.trans[0]
+        return tuple(pane if isinstance(pane, np.ndarray) else [_put_back(mesh, *self.place) for mesh in pane]
+                     for pane in panes)
 
     def _pages(self, names, model, model_fname, look):
         """The page that --export_html names, and the one of --visualize browser."""

@@ -87,7 +87,7 @@ class Subwindow:
         self._send('static_meshes', [_content(mesh) for mesh in list_of_meshes], blocking)
 
     def set_dynamic_meshes(self, list_of_meshes, blocking=False):
-        """Shows meshes in place of the former dynamic ones; the view is centred on the first that are shown."""
+        """Shows meshes in place of the former dynamic ones; the view is centred anew where it would miss them."""
         self._send('dynamic_meshes', [_content(mesh) for mesh in list_of_meshes], blocking)
 
     def set_image(self, bgr, blocking=False):
