@@ -23,7 +23,7 @@ LEAST_RAISED, LOWERED = 1e-4, 1 / 3     # damping after a step that failed is at
 SHORT = 1.0                             # above this damping a step is short, and says nothing of what is left to gain
 FLOOR = 1e-9                            # least scale of a variable, as a part of the largest
 RIDGE = 1e-12                           # part of the smooth weights that holds what nothing else does (z in pictures)
-MAX_ITERATIONS, FTOL, GTOL = 200, 1e-9, 1e-10
+MAX_ITERATIONS, FTOL, GTOL = 200, 1e-7, 1e-10
 
 
 class Normal(NamedTuple):
@@ -66,7 +66,7 @@ def fit_sequence(evaluate, frames, shape, smooth):
             continue
         best, factor = trial, 2.0
         damping = max(damping * max(LOWERED, 1 - (2 * lowered / promised - 1) ** 3), LEAST_DAMPING)
-        if lowered <= FTOL * best[2] and not short:
+        if promised <= FTOL * best[2] and not short:
             status = 'the loss settled'
             break
     return *best[0], iteration, status
