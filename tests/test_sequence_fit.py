@@ -4,6 +4,8 @@ import pytest
 import scipy.optimize
 
 from tests.small_fits import WEIGHTS, small_layer, start, targets, tf_plain
+from utils.alignment import unwrap, wrap
+from utils.files import InputError
 from utils.fit_solver import FitSolver
 from utils.sequence_fit import UNITS, Normal, fit_sequence, solve_border
 
@@ -88,3 +90,60 @@ def test_one_frame_is_fitted_as_if_it_were_alone():
     alone, frame = solver(start('plain', 1), data), solver.sequence(start('plain', 1), data, 1.0)
     for name, value in alone.values.items():
         np.testing.assert_allclose(frame.values[name], value, atol=2e-4, err_msg=name)
+
+
+@pytest.mark.parametrize('weight', [1e-6, 1.0, 1e4, 1e12])
+def test_a_variable_that_nothing_but_smooth_holds_does_not_stop_a_fit(weight):
+    def flat(frames, shape):
+        found = normal(np.concatenate([frames[:, :2], np.zeros((N, 1))], axis=1), shape)
+        for part in found.g_frames[:, 2], found.h_frames[:, 2], found.h_frames[:, :, 2], found.h_mixed[:, 2]:
+            part[:] = 0
+        return found
+    smooth = np.full(Y, weight)
+    frames, shape, _, status = fit_sequence(flat, np.outer(np.arange(N), np.ones(Y)), np.zeros(S), smooth)
+    assert status in ('the loss settled', 'the gradient vanished')
+    assert weight * np.sum(np.diff(frames[:, 2]) ** 2) < 1e-3
+
+
+@pytest.mark.parametrize('count, weight', [(4, 1.0), (4, 1e3), (8, 30.0), (8, 1e5)])
+def test_unlike_frames_that_are_kept_together_settle(count, weight):
+    layer, _ = small_layer('points')
+    data, _ = targets(layer, count, seed=count // 8)
+    found = FitSolver(tf_plain, WEIGHTS, layer).sequence(start('plain', count), data, weight)
+    assert found.status == ['the loss settled'] * count and sum(found.iterations) < 150 * count
+
+
+def test_rejected_steps_cost_one_evaluation_each():
+    """Steps along arctan go too far from 3 and are shortened there; no point is evaluated again."""
+    seen = []
+
+    def bent(frames, shape):
+        seen.append(frames.copy())
+        r, slope = np.arctan(frames), 1 / (1 + frames**2)
+        zeros = np.zeros((len(frames), 1, 1))
+        return Normal(np.sum(r**2, 1), slope * r, np.zeros(1), (slope**2)[:, :, None], zeros, np.ones((1, 1)))
+    frames, _, _, _ = fit_sequence(bent, np.full((1, 1), 3.0), np.zeros(1), np.zeros(1))
+    assert abs(frames[0, 0]) < 1e-3 and len(np.unique(seen)) == len(seen)
+
+
+@pytest.mark.parametrize('wrong', [np.nan, np.inf])
+def test_frames_that_are_not_finite_are_named(wrong):
+    layer, _ = small_layer('points')
+    data, _ = targets(layer, 4)
+    data['lmks'][2] = wrong
+    with pytest.raises(InputError, match='frame 3 of 4: terms that are not finite'):
+        FitSolver(tf_plain, WEIGHTS, layer).sequence(start('plain', 4), data, 1.0)
+
+
+def test_turns_that_follow_each_other_do_not_jump_at_half_a_turn():
+    smooth = np.outer(np.linspace(2.8, 9.9, 12), [0.6, 0.0, 0.8])
+    np.testing.assert_allclose(unwrap(wrap(smooth)), smooth, atol=1e-12)
+    np.testing.assert_array_equal(unwrap(np.zeros((3, 3))), np.zeros((3, 3)))
+
+
+def test_a_sequence_starts_from_turns_that_follow_each_other():
+    layer, _ = small_layer('points')
+    data, _ = targets(layer, 2)
+    angles = np.array([[3.1, 0, 0], [-3.1, 0, 0]])
+    found = FitSolver(tf_plain, WEIGHTS, layer).sequence({**start('plain', 2), 'rot': angles}, data, 1e6)
+    assert found.before['smooth'][1] == pytest.approx(1e6 * ((2 * np.pi - 6.2) / UNITS['rot']) ** 2)

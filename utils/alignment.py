@@ -93,3 +93,14 @@ def wrap(vectors):
     angles = np.linalg.norm(vectors, axis=1, keepdims=True)
     turned = angles - 2 * np.pi * np.round(angles / (2 * np.pi))
     return np.where(angles > np.pi, vectors * turned / np.maximum(angles, 1), vectors)
+
+
+def unwrap(vectors):
+    """The same rotations of frames after each other as axis-angle vectors [N, 3], each near to the one before."""
+    found = vectors[:1].copy()
+    for vector in vectors[1:]:
+        size = np.linalg.norm(vector)
+        turn = 2 * np.pi * vector / size if size > 0 else np.zeros(3)
+        turns = np.round((found[-1] - vector) @ turn / (4 * np.pi ** 2))
+        found = np.concatenate([found, [vector + turns * turn]])
+    return found

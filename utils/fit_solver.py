@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from utils.alignment import wrap
+from utils.alignment import unwrap, wrap
 from utils.cli import quick_session
 from utils.least_squares import STATUS, Problem, equations_of, tf_least_squares
 from utils.sequence_fit import RELATIVE_UNIT, UNITS, Normal, fit_sequence
@@ -72,9 +72,10 @@ class FitSolver:
 
         smooth: the weight of squared changes from frame to frame, in UNITS of utils/sequence_fit.py; the later of two
         frames has them as its term `smooth`. One identity has one prior, so the weight of the term `shape` is shared
-        among the frames.
+        among the frames. Raises InputError for frames whose terms are not finite.
         """
-        count = len(next(iter(initial.values())))
+        initial = {**initial, 'rot': unwrap(initial['rot'])}
+        count = len(initial['rot'])
         weights = {name: weight / count if name == 'shape' else weight for name, weight in self.weights.items()}
         with tf.Graph().as_default(), tf.Session() as session:
             problem = _SequenceGraph(self.tf_residuals, weights, self.points, initial, data, self.chunk, session)

@@ -1,8 +1,11 @@
 """Frames of one person: one identity for all, everything else frame by frame, and changes between frames kept small.
 
 The loss is that of all frames and sum_n |(y_n+1 - y_n) / unit|^2 times the weight `smooth`, y all variables of a frame
-but the identity. Each Gauss-Newton step, damped as in utils/least_squares.py, is solved exactly: the frames make a
-block tridiagonal system, the identity a border of it, whose Schur complement is as large as the identity.
+but the identity. Each Gauss-Newton step, damped (Levenberg-Marquardt), is solved exactly: the frames make a
+block tridiagonal system, the identity a border of it, whose Schur complement is as large as the identity. Frames that
+differ much and are to change little leave long curved valleys; in these the damping has to be found closely, so it
+falls to no less than a third at a time and rises by 2, 4, 8 .. from one rejected step to the next (H. B. Nielsen,
+IMM-REP-1999-05).
 
 Letters in shapes: N frames, Y variables of a frame, S coefficients of identity, X = Y + S.
 """
@@ -11,10 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from utils.files import InputError
+
 UNITS = {'trans': 0.01, 'rot': 0.1, 'neck': 0.1, 'jaw': 0.1, 'eyes': 0.1, 'exp': 1.0}     # metres, radians, deviations
 RELATIVE_UNIT = 0.05                    # of any other variable, as a part of its mean
-FIRST_DAMPING, MOST_DAMPING, FLOOR = 1e-5, 1e12, 1e-9
-MAX_ITERATIONS, FTOL, GTOL = 100, 1e-9, 1e-10
+FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e-12, 1e12
+LEAST_RAISED, LOWERED = 1e-4, 1 / 3     # damping after a step that failed is at least this; what one leaves of it
+SHORT = 1.0                             # above this damping a step is short, and says nothing of what is left to gain
+FLOOR = 1e-9                            # least scale of a variable, as a part of the largest
+RIDGE = 1e-12                           # part of the smooth weights that holds what nothing else does (z in pictures)
+MAX_ITERATIONS, FTOL, GTOL = 200, 1e-7, 1e-10
 
 
 class Normal(NamedTuple):
@@ -33,36 +42,60 @@ def fit_sequence(evaluate, frames, shape, smooth):
     """Minimises over frames [N, Y] and shape [S], from the values given.
 
     evaluate(frames, shape) -> Normal. smooth [Y]: the weight of each variable's squared change. Returns frames, shape,
-    the number of iterations and, in words, why it stopped.
+    the number of iterations and, in words, why it stopped. Raises InputError that names the frames whose terms are not
+    finite at the start.
     """
-    best, damping, promised, status = None, FIRST_DAMPING, 0.0, 'too many iterations'
-    trial = frames, shape
+    def tried(*values):
+        found = evaluate(*values)
+        return values, found, found.loss.sum() + np.sum(smooth * np.diff(values[0], axis=0) ** 2)
+    best, damping, factor, status = tried(frames, shape), FIRST_DAMPING, 2.0, 'too many iterations'
+    _check_finite(best[1])
     for iteration in tqdm(range(1, MAX_ITERATIONS + 1), unit='step', leave=False, disable=None):    # noqa: B007
-        found = evaluate(*trial)
-        loss = found.loss.sum() + np.sum(smooth * np.diff(trial[0], axis=0) ** 2)
-        if best is not None and not loss <= best[2]:
-            damping, trial, promised = max(10 * damping, 1e-3), best[0], 0.0
-            if damping > MOST_DAMPING:
-                status = 'the step vanished'
-                break
-            continue
-        if promised:
-            lowered = best[2] - loss
-            damping *= max(0.1, 1 - (2 * lowered / promised - 1) ** 3)
-            if lowered <= FTOL * loss:
-                best, status = (trial, found, loss), 'the loss settled'
-                break
-        best = (trial, found, loss)
-        step, promised = solve_border(found, trial[0], smooth, damping)
-        if promised <= GTOL * loss:
+        step, promised, damping = _possible_step(best[1], best[0][0], smooth, damping)
+        if damping > MOST_DAMPING:
+            status = 'the step vanished'
+            break
+        short = damping > SHORT
+        if promised <= GTOL * best[2] and not short:
             status = 'the gradient vanished'
             break
-        trial = trial[0] + step[0], trial[1] + step[1]
+        trial = tried(best[0][0] + step[0], best[0][1] + step[1])
+        lowered = best[2] - trial[2]
+        if not lowered >= 0:                                                    # or where it is NaN
+            damping, factor = max(factor * damping, LEAST_RAISED), 2 * factor
+            continue
+        best, factor = trial, 2.0
+        damping = max(damping * max(LOWERED, 1 - (2 * lowered / promised - 1) ** 3), LEAST_DAMPING)
+        if promised <= FTOL * best[2] and not short:
+            status = 'the loss settled'
+            break
     return *best[0], iteration, status
 
 
+def _check_finite(normal):
+    parts = normal.loss, normal.g_frames, normal.h_frames, normal.h_mixed
+    wrong = [n for n, *frame in zip(range(1, len(normal.loss) + 1), *parts, strict=True)
+             if not all(np.isfinite(part).all() for part in frame)]
+    if wrong:
+        raise InputError(f'frame {", ".join(map(str, wrong))} of {len(normal.loss)}: terms that are not finite at the '
+                         'start; expected targets that a head can be brought onto')
+
+
+def _possible_step(normal, frames, smooth, damping):
+    """What solve_border returns and its damping: the one given, or more where the system has no solution at that."""
+    while damping <= MOST_DAMPING:
+        try:
+            return *solve_border(normal, frames, smooth, damping), damping
+        except np.linalg.LinAlgError:
+            damping = max(10 * damping, LEAST_RAISED)
+    return None, 0.0, damping
+
+
 def solve_border(normal, frames, smooth, damping):
-    """The step (frames [N, Y], shape [S]) at a damping, and by how much it should lower the loss."""
+    """The step (frames [N, Y], shape [S]) at a damping, and by how much it should lower the loss.
+
+    Raises LinAlgError where rounding leaves the system without a solution.
+    """
     import scipy.linalg  # takes longer to import than a head to be fitted
     changes = np.diff(frames, axis=0, prepend=frames[:1], append=frames[-1:])
     g_frames = normal.g_frames + smooth * (changes[:-1] - changes[1:])
@@ -74,7 +107,7 @@ def solve_border(normal, frames, smooth, damping):
     blocks = normal.h_frames.copy()
     diagonals = np.einsum('nyy->ny', blocks)                                    # a view
     scales = diagonals + FLOOR * diagonals.max(axis=1, keepdims=True)
-    diagonals += coupled[:, None] * smooth + damping * scales
+    diagonals += (1 + RIDGE) * coupled[:, None] * smooth + damping * scales
     s_shape = np.diag(normal.h_shape) + FLOOR * np.diag(normal.h_shape).max()
     h_shape = normal.h_shape + damping * np.diag(s_shape)
 
