@@ -153,7 +153,7 @@ def main(args):
         lmks = project(get_model_lmks(vertices, model['f'], *embedding), scale, height)
         return live_picture(read_image(photos[number].path), target_lmks, lmks), [Mesh(vertices, model['f'])]
 
-    live = LiveFit(args, smpl, panes, (1, 2), len(photos), upright=False)
+    live = LiveFit(args, smpl, panes, (1, 2), [photo.name for photo in photos], upright=False)
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
     columns = [*term_columns(args, weights), 'lmk_rms_px', 'lmk_max_px']
     place = {photo: i for i, photo in enumerate(photos)}
@@ -222,7 +222,7 @@ def main(args):
     def look():
         texture = table and (table['vt'], table['ft'], read_image(first + '.png'))
         return texture, embedding, read_image(photos[0].path)
-    live.end([photo.name for photo in photos], model, model_fname, look)
+    live.end(model, model_fname, look)
 
 
 def find_photos(target_img_path, target_lmk_path, model_fname):

@@ -40,7 +40,7 @@ from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.render_mesh import render_heads  # noqa: E402
 from utils.rig import make_rig  # noqa: E402
-from utils.show import chosen, show_results  # noqa: E402
+from utils.show import chosen, open_instead, open_samples, show_results  # noqa: E402
 
 STD = {
     'rot': 0.03,                # rotation of the head, radians
@@ -85,7 +85,8 @@ def main(args):
     heads = tqdm(evaluate(smpl, params), total=len(labels), unit='head', disable=None)
     meshes = ((i, Mesh(vertices, smpl.f)) for i, vertices in enumerate(heads))
     shown, saved = [], []
-    for i, mesh in chosen(args.visualize, meshes, labels) if args.params is None else meshes:
+    cells = open_samples(args.visualize) if args.params is None else None
+    for i, mesh in chosen(cells, meshes, labels):
         out = os.path.join(args.out_path, labels[i])
         if args.format == 'glb':
             write_glb(out + '.glb', mesh, make_rig(model, take(params, i), args.num_morphs))
@@ -115,6 +116,8 @@ def main(args):
         serve(Explorer(smpl, model, model_fname, heads, args.out_path, title, look), args.host, args.port)
     elif args.params is not None:
         show_results(args.visualize, [[[Mesh(v, smpl.f)] for v in shown[:IN_WINDOW]]], sheet, args.params)
+    else:
+        open_instead(args.visualize, cells, sheet)
 
 
 def drawn_heads(args, std, sizes):

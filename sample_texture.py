@@ -51,11 +51,10 @@ from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.project_on_mesh import project_texels  # noqa: E402
 from utils.render_mesh import render_textures  # noqa: E402
-from utils.show import chosen, show_textured  # noqa: E402
+from utils.show import chosen, open_instead, open_samples, show_textured  # noqa: E402
 from utils.texture_fit import fit_projection  # noqa: E402
 from utils.texture_mapping import Layout, check_layout, find_texture_data  # noqa: E402
 from utils.texture_model import load_texture_space, save_coefficients  # noqa: E402
-from utils.viewer import has_display  # noqa: E402
 
 STD = 1.0                       # of the coefficients, in standard deviations of the training data
 NUM_SHOWN = 100                 # so many textures at most are in the picture
@@ -123,7 +122,8 @@ def sample(args):
     identity = ThreadPoolExecutor(1).submit(model_identity, texture_fname)      # hashes while textures are computed
     textures = tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)
     shown, saved = [], []
-    for i, _, texture in chosen(args.visualize, textured(mesh, textures, args.visualize), labels):
+    cells = open_samples(args.visualize)
+    for i, _, texture in chosen(cells, textured(mesh, textures, is_shown=cells is not None), labels):
         out = os.path.join(args.out_path, labels[i])
         write_image(out + '.png', texture)
         mesh.set_texture_image(out + '.png')
@@ -149,6 +149,8 @@ def sample(args):
     if args.visualize == 'browser':
         show_textured(args, {label: with_texture(mesh, os.path.join(args.out_path, label + '.png'))
                              for label in saved[:MAX_HEADS]}, sheet)
+    else:
+        open_instead(args.visualize, cells, sheet)
 
 
 def with_texture(mesh, path):
@@ -158,12 +160,12 @@ def with_texture(mesh, path):
     return mesh
 
 
-def textured(mesh, textures, mode):
+def textured(mesh, textures, is_shown):
     """Yields number, mesh and texture of each of the textures; the mesh for the window, whose texture is a file."""
     with tempfile.TemporaryDirectory() as folder:
         for i, texture in enumerate(textures):
             head = mesh
-            if mode in (True, 'window') and has_display():
+            if is_shown:
                 head = with_texture(mesh, os.path.join(folder, f'{i}.png'))
                 write_image(head.texture_filepath, texture)
             yield i, head, texture

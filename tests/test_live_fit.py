@@ -14,6 +14,7 @@ from utils.live_fit import terms_text
 from utils.live_view import FRAME_SIZE
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
+from utils.viewer import NoWindow
 
 
 @pytest.fixture(scope='module')
@@ -165,6 +166,31 @@ def test_without_a_display_one_line_says_so_and_names_the_picture(run, no_displa
     assert '_fit.png' in lines[0] and '--visualize browser' in lines[0]
 
 
+@pytest.mark.parametrize('script, flags, picture', [
+    ('fit_3D_landmarks.py', [], 'synthetic_landmark_3d_fit.png'),
+    ('sample_FLAME.py', ['--num_samples', 1], 'samples.png'),
+    ('sample_texture.py', ['--num_samples', 1], 'textures.png')])
+def test_where_a_window_fails_all_scripts_open_their_picture(run, tmp_path, monkeypatch, script, flags, picture):
+    opened = []
+
+    def fails(*options):
+        raise NoWindow('no libGL')
+
+    monkeypatch.setenv('DISPLAY', ':none')
+    monkeypatch.setattr('utils.show.open_cells', fails)
+    monkeypatch.setattr('utils.show.open_picture', opened.append)
+    said = run(script, *flags).stderr
+    assert opened == [str(tmp_path / 'out' / picture)] and os.path.isfile(opened[0])
+    line, = (line for line in said.splitlines() if 'No window' in line)
+    assert 'no libGL' in line and (picture in line or 'all samples are saved' in line)
+
+
+def test_the_line_names_the_video_too(run, no_display, tmp_path):
+    line, = (line for line in run('fit_3D_landmarks.py', '--save_video', tmp_path / 'fit.gif').stderr.splitlines()
+             if 'No window' in line)
+    assert f'_fit.png and {tmp_path / "fit.gif"}, or --visualize browser' in line
+
+
 @pytest.mark.parametrize('is_closed', [False, True])
 def test_a_window_shows_the_fit_and_stays_or_is_closed_and_ends_nothing(run, near, display, tmp_path, monkeypatch,
                                                                         is_closed):
@@ -177,7 +203,7 @@ def test_a_window_shows_the_fit_and_stays_or_is_closed_and_ends_nothing(run, nea
             window.process.kill()
             window.closed.wait(20)
     monkeypatch.setattr(viewer.Window, '__init__', open_one)
-    monkeypatch.setattr('utils.live_fit.open_picture', lambda path: None)
+    monkeypatch.setattr('utils.show.open_picture', lambda path: pytest.fail('a picture nobody asked for'))
     try:
         done = run('fit_3D_landmarks.py', *near, '--optimizer', 'L-BFGS-B', '--visualize', 'window')
         assert len(windows) == 1 and done.steps[0] > 3 and os.listdir(tmp_path / 'out')

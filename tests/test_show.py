@@ -11,16 +11,17 @@ from tests.displays import xdotool
 from tests.test_render_mesh import ball
 from utils import browser, show
 from utils.mesh import Mesh
-from utils.show import chosen, show_results, show_textured
+from utils.show import chosen, open_samples, show_results, show_textured
+from utils.viewer import NoWindow
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LABELS = [f'head_{i}' for i in range(4)]
 CHOOSE = f'''
 import numpy as np
 from utils.mesh import Mesh
-from utils.show import chosen
+from utils.show import chosen, open_samples
 heads = ((i, Mesh(np.eye(3) + i, [[0, 1, 2]])) for i in range(4))
-for i, mesh in chosen(True, heads, {LABELS}):
+for i, mesh in chosen(open_samples(True), heads, {LABELS}):
     print('saved', i, mesh.v[1, 0], flush=True)
 '''
 
@@ -58,10 +59,10 @@ class FakeCell:
 
 def test_without_a_window_all_are_saved_and_one_line_says_why(no_display, capsys):
     heads = [(i, mesh_of('red')) for i in range(4)]
-    assert list(chosen(True, heads, LABELS)) == heads
+    assert list(chosen(open_samples(True), heads, LABELS)) == heads
     said = capsys.readouterr().err
     assert said.count('\n') == 1 and 'no display' in said and 'all samples are saved; --visualize browser' in said
-    assert list(chosen(False, heads, LABELS)) == heads and capsys.readouterr().err == ''
+    assert open_samples(False) is None and capsys.readouterr().err == ''
 
 
 @pytest.mark.parametrize('typed, expected', [('s\nx\ns\n\n', [0, 2]), ('S\nq\n', [0]), ('\ns\n', [1, 2, 3])])
@@ -117,6 +118,21 @@ def test_without_a_window_the_picture_is_named(no_display, capsys):
     show_results(True, [[[mesh_of('red')]]], 'results/fit.png', 'Result')
     said = capsys.readouterr().err
     assert said.count('\n') == 1 and 'results/fit.png, or --visualize browser' in said
+
+
+def test_a_picture_is_opened_only_where_a_window_was_asked_for_and_failed(monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr(show, 'open_picture', opened.append)
+    monkeypatch.setattr(show, 'open_cells', lambda *options: [[FakeCell()]])
+    show_results('window', [[['a']]], 'shown.png', 'Result')
+
+    def fails(*options):
+        raise NoWindow('no libGL')
+
+    monkeypatch.setattr(show, 'open_cells', fails)
+    for mode in (False, 'browser', 'window', True):
+        show_results(mode, [[['a']]], f'{mode}.png', 'Result')
+    assert opened == ['window.png', 'True.png'] and capsys.readouterr().err.count('no libGL') == 2
 
 
 def test_textured_meshes_go_where_the_flags_say(no_display, capsys, monkeypatch):

@@ -12,14 +12,16 @@ import numpy as np
 from utils.files import read_image
 from utils.fit_pictures import upright
 from utils.flame_params import FlameParams, load_params
-from utils.viewer import has_display, open_picture
+from utils.show import open_for, open_instead
+from utils.viewer import has_display
 
 PLAYED = 0.15                           # seconds that a kept step is on the screen
 SECONDS, SLOWEST, FASTEST = 4, 5, 25    # a video lasts so long, but has so many frames a second
 
 
 class LiveFit:
-    """Shows the fits of a script in a window, a video or both, and their results; does nothing where none is asked for.
+    """Shows the fits to targets of these names in a window, a video or both, and their results; does nothing where none
+    is asked for.
 
     panes(example, vertices [V, 3], scale) -> what is in the cells of the window, row by row: pictures, or lists of
     meshes; scale is the number that the fit found, None where there is none. What they show is put back to where the
@@ -28,9 +30,11 @@ class LiveFit:
     the last cell mean (low, high, label). `watch` goes to FitSolver.
     """
 
-    def __init__(self, args, smpl, panes, shape, num_targets, upright, bar=None):
+    def __init__(self, args, smpl, panes, shape, names, upright, bar=None):
         self.args, self.smpl, self.panes, self.shape, self.upright, self.bar = args, smpl, panes, shape, upright, bar
-        self.is_one, self.is_sequence = num_targets == 1 and not args.shared_shape, args.shared_shape
+        self.names, self.is_one, self.is_sequence = names, len(names) == 1 and not args.shared_shape, args.shared_shape
+        self.picture = os.path.join(args.out_path, names[0] + '_fit.png')
+        self.otherwise = f'see {" and ".join(filter(None, [self.picture, args.save_video]))}, or --visualize browser'
         self.is_played = args.optimizer == 'least_squares'
         self.is_wanted = bool(args.save_video) or (args.visualize in (True, 'window') and has_display())
         self.watch = self._watch if self.is_wanted and self.is_one else None
@@ -44,7 +48,7 @@ class LiveFit:
         if self.is_wanted and self.live is None:
             from utils.browser import tf_pose
             from utils.live_view import LiveView
-            self.live = LiveView(self.args.visualize, 'Fit', self.args.save_video, self.shape, self.bar)
+            self.live = LiveView(self.args.visualize, 'Fit', self.args.save_video, self.shape, self.bar, self.otherwise)
             self.example, self.pose = example, tf_pose(self.smpl)
             self.pose(np.zeros((1, 3)), np.zeros((1, self.smpl.num_betas)), np.zeros((1, 15)))      # compiles it
 
@@ -58,33 +62,29 @@ class LiveFit:
         else:
             self.live.update(lambda: self._frame(example, values, vertices), text, last=self.live.video is not None)
 
-    def end(self, names, model, model_fname, look=None):
+    def end(self, model, model_fname, look=None):
         """Plays the steps that were kept, writes the video and the page, leaves the window and serves the browser.
 
-        names: of the targets; look() -> texture, landmarks and photo as export_html takes them; None: the model's, and
-        the picture of the first fit.
+        look() -> texture, landmarks and photo as export_html takes them; None: the model's, and the picture of the
+        first fit.
         """
-        mode, picture = self.args.visualize, os.path.join(self.args.out_path, names[0] + '_fit.png')
-        has_window = False
+        mode = self.args.visualize
         if self.live is not None:
             self._play()
-            has_window = self.live.is_open
             self.live.close(min(FASTEST, max(SLOWEST, len(self.live.frames) / SECONDS)), keep_open=True)
             if self.args.save_video:
                 print(f'Written: {self.args.save_video}')
+            open_instead(mode, self.live.cells, self.picture)
         elif not has_display():
-            from utils.show import open_for
-            open_for(mode, self.shape, 'Fit', f'see {picture}, or --visualize browser', keepalive=False)
-        if mode in (True, 'window') and not has_window:
-            open_picture(picture)
+            open_for(mode, self.shape, 'Fit', self.otherwise, keepalive=False)
         if self.args.export_html or mode == 'browser':
             from utils.export_html import find_look
             if look is None:
-                beside = read_image(picture) if os.path.isfile(picture) else None
+                beside = read_image(self.picture) if os.path.isfile(self.picture) else None
                 shown = *find_look(model_fname, model), beside
             else:
                 shown = look()
-            self._pages(names, model, model_fname, shown)
+            self._pages(model, model_fname, shown)
 
     def _watch(self, found):
         if self.is_played:
@@ -118,11 +118,11 @@ class LiveFit:
         return tuple(pane if isinstance(pane, np.ndarray) else [_put_back(mesh, *self.place) for mesh in pane]
                      for pane in panes)
 
-    def _pages(self, names, model, model_fname, look):
+    def _pages(self, model, model_fname, look):
         """The page that --export_html names, and the one of --visualize browser."""
         from utils.browser import Explorer, serve
         from utils.export_html import MAX_HEADS, export_html
-        args = self.args
+        args, names = self.args, self.names
         paths = [os.path.join(args.out_path, name + '_params.npz') for name in names[:MAX_HEADS]]
         heads = {name: load_params(path)[0] for name, path in zip(names, paths, strict=False) if os.path.isfile(path)}
         if args.export_html:

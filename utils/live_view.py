@@ -11,7 +11,6 @@ from utils.mesh import COLOURS, Mesh
 from utils.render_mesh import render_mesh
 from utils.show import open_for
 
-OTHERWISE = 'the fit is not shown while it runs; its picture is written, --visualize browser shows the result'
 SHARE = 0.05                # of a fit's time that showing it may take
 PAUSE = 1.5                 # seconds from frame to frame where they are drawn by the processor that fits
 FPS = 25                    # frames a second of a video
@@ -29,13 +28,14 @@ class LiveView:
 
     In a place without a window and without a video, nothing is done and nothing is asked for. The window closes with
     the program, unless close is told to leave it. bar: low, high and label of a bar of colours in the last cell.
+    otherwise: what the line says of what happens instead where no window can be opened.
     """
 
-    def __init__(self, mode, titlebar, video=None, shape=(1, 1), bar=None):
+    def __init__(self, mode, titlebar, video=None, shape=(1, 1), bar=None, otherwise='the program goes on without one'):
         self.video, self.shape, self.bar, self.frames, self.every, self.offered = video, tuple(shape), bar, [], 1, 0
         if video is not None:
             check_video(video)
-        self.cells = open_for(mode, shape, titlebar, OTHERWISE, keepalive=True)
+        self.cells = open_for(mode, shape, titlebar, otherwise, keepalive=True)
         if self.cells is not None and bar is not None:
             self.cells[-1][-1].set_color_bar(*bar)
         self.due, self.pause = 0.0, 0.0
