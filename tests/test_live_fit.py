@@ -10,6 +10,7 @@ from tests.small_fits import WEIGHTS, loss_of, small_layer, targets, tf_plain
 from tests.test_live_view import read_video
 from utils import viewer
 from utils.fit_solver import FitSolver
+from utils.gl_window import text_picture
 from utils.live_fit import terms_text
 from utils.live_view import FRAME_SIZE
 from utils.mesh import Mesh
@@ -53,6 +54,16 @@ def test_the_text_has_every_term_and_their_sum():
     lines = terms_text('step 1 of 3', {'lmk': np.array([0.25]), 'shape': 0.5}).splitlines()
     assert lines[0] == 'step 1 of 3' and [line.split() for line in lines[1:]] == [
         ['lmk', '0.250000'], ['shape', '0.500000'], ['sum', '0.750000']]
+
+
+def test_a_long_title_is_wrapped_and_the_numbers_end_below_each_other():
+    terms = {'lmk': 0.25, 'neck_pose': 1234.5}
+    text = terms_text('CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH', terms)
+    long, short = (255 - text_picture(words)[..., :3].min(2) for words in (text, terms_text('step 1', terms)))
+    assert long.shape[1] < FRAME_SIZE and len(long) == len(short) + 20
+    assert np.array_equal(long[-66:, :short.shape[1]], short[-66:])             # as far to the right
+    ends = [np.nonzero(long[top:top + 20].max(0) > 100)[0].max() for top in (46, 66, 86)]
+    assert np.ptp(ends) <= 1
 
 
 # ---- the scripts

@@ -158,6 +158,21 @@ def test_keys_and_mouse(opened, tmp_path):
     assert cell.get_keypress(timeout=20) == '\n'
 
 
+def test_the_help_is_a_dark_box_that_the_title_tells_of(opened, tmp_path):
+    cell, = opened(titlebar='help me', width=640, height=480)[0]
+    cell.set_static_meshes([coloured('red')], blocking=True)
+    window, = xdotool('search', '--name', 'help me')
+    assert xdotool('getwindowname', window)[-2:] == ['H:', 'keys']
+    xdotool('windowfocus', window)
+    before = shown(cell, tmp_path / 'picture.png')
+    xdotool('key', 'h', 'key', 'x')
+    assert cell.get_keypress(timeout=20) == 'x'
+    after = shown(cell, tmp_path / 'picture.png')
+    changed = (before != after).any(2)
+    assert changed.mean() > 0.3 and np.median(after[changed].max(1)) < 90
+    assert (after[changed] > 200).all(1).mean() > 0.02
+
+
 def test_the_snapshot_key_overwrites_nothing(opened, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'snapshot_01.png').write_text('mine')

@@ -5,6 +5,7 @@ the results are written; SciPy's optimisers are shown while they run. Of several
 """
 import copy
 import os
+import textwrap
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from utils.show import open_for, open_instead
 from utils.viewer import has_display
 
 PLAYED = 0.15                           # seconds that a kept step is on the screen
+TITLE = 36                              # letters in a line
 SECONDS, SLOWEST, FASTEST = 4, 5, 25    # a video lasts so long, but has so many frames a second
 
 
@@ -134,10 +136,10 @@ class LiveFit:
 
 
 def terms_text(title, terms):
-    """Lines of text: the title, each term, and their sum."""
+    """Lines of text: the title (SciPy's are long), each term, and their sum."""
     values = {name: float(np.sum(value)) for name, value in terms.items()}
     values['sum'] = sum(values.values())
-    return '\n'.join([title, *(f'{name:14}{value:14.6f}' for name, value in values.items())])
+    return '\n'.join([*textwrap.wrap(title, TITLE), *(f'{name:14}{value:14.6f}' for name, value in values.items())])
 
 
 def _put_back(mesh, rot, trans):

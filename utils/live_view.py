@@ -149,7 +149,7 @@ def draw_frames(frames, shape, bar=None):
     """
     from utils.gl_window import text_picture
     boxes = [_box([frame[0][index] for frame in frames]) for index in range(shape[0] * shape[1])]
-    texts = [text_picture(text)[..., :3] for _, text in frames]
+    texts = [_narrowed(text_picture(text)[..., :3]) for _, text in frames]
     below = max(map(len, texts)) if any(text for _, text in frames) else 0
     for (panes, text), words in zip(tqdm(frames, desc='video', unit='frame', disable=None), texts, strict=True):
         tiles = [_tile(pane, box) for pane, box in zip(panes, boxes, strict=True)]
@@ -161,8 +161,16 @@ def draw_frames(frames, shape, bar=None):
         picture = np.pad(np.vstack(rows), ((0, below), (0, 0), (0, 0)), constant_values=255)
         if text:
             place = picture[-below:, -FRAME_SIZE:][:len(words), :words.shape[1]]
-            place[...] = words[:, :FRAME_SIZE]
+            place[...] = words
         yield picture
+
+
+def _narrowed(words):
+    """A picture of text, made smaller where it is wider than a cell."""
+    import cv2
+    scale = min(1, FRAME_SIZE / words.shape[1])
+    size = FRAME_SIZE, round(scale * len(words))
+    return words if scale == 1 else cv2.resize(words, size, interpolation=cv2.INTER_AREA)
 
 
 def _is_picture(pane):

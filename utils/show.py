@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from utils.viewer import NoWindow, open_cells, open_picture
 
-KEYS = 's saves, any other key goes on, q quits (in the window, or here with Enter)'
+KEYS = 's saves, any other key goes on, q quits'
 
 
 def show_textured(args, meshes, picture):
@@ -69,7 +69,7 @@ def chosen(cells, heads, labels):
         cell.set_titlebar(f'{labels[i]}: {KEYS}')
         cell.set_dynamic_meshes([mesh], blocking=True)
         if answers.is_asked:
-            tqdm.write(f'{labels[i]}: {KEYS}', file=sys.stderr)
+            tqdm.write(f'{labels[i]}: {KEYS} (in the window, or here with Enter)', file=sys.stderr)
         key = answers.wait()
         if key == 'q':
             break
