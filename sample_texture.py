@@ -123,34 +123,44 @@ def sample(args):
     textures = tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)
     shown, saved = [], []
     cells = open_samples(args.visualize)
-    for i, _, texture in chosen(cells, textured(mesh, textures, is_shown=cells is not None), labels):
-        out = os.path.join(args.out_path, labels[i])
-        write_image(out + '.png', texture)
-        mesh.set_texture_image(out + '.png')
-        if args.format == 'glb':
-            write_glb(out + '.glb', mesh)
-        else:
-            mesh.write_obj(out + '.obj')
-        save_coefficients(out + '_params.npz', coefficients[i:i + 1], *identity.result(),
-                          specular=not args.no_specular, seed=seed, sample=i + 1)
-        saved.append(labels[i])
-        if len(saved) <= NUM_SHOWN:
-            shown.append(texture)
-
-    if not saved:
-        print('Nothing was saved')
-        return
     sheet = os.path.join(args.out_path, 'textures.png')
-    write_image(sheet, render_textures(mesh, shown, saved[:NUM_SHOWN]))
-    ends = {'obj': '.obj, .mtl', 'glb': '.glb'}[args.format]
-    print(f'Written in {args.out_path}: {", ".join(saved[:3])}{", .." if len(saved) > 3 else ""} '
-          f'({ends}, .png, _params.npz)')
-    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
+    try:
+        for i, _, texture in chosen(cells, textured(mesh, textures, is_shown=cells is not None), labels):
+            out = os.path.join(args.out_path, labels[i])
+            write_image(out + '.png', texture)
+            mesh.set_texture_image(out + '.png')
+            if args.format == 'glb':
+                write_glb(out + '.glb', mesh)
+            else:
+                mesh.write_obj(out + '.obj')
+            save_coefficients(out + '_params.npz', coefficients[i:i + 1], *identity.result(),
+                              specular=not args.no_specular, seed=seed, sample=i + 1)
+            saved.append(labels[i])
+            if len(saved) <= NUM_SHOWN:
+                shown.append(texture)
+    except KeyboardInterrupt:
+        sum_up(args, sheet, saved, shown, mesh)
+        raise
+    sum_up(args, sheet, saved, shown, mesh)
+    if not saved:
+        return
     if args.visualize == 'browser':
         show_textured(args, {label: with_texture(mesh, os.path.join(args.out_path, label + '.png'))
                              for label in saved[:MAX_HEADS]}, sheet)
     else:
         open_instead(args.visualize, cells, sheet)
+
+
+def sum_up(args, sheet, saved, shown, mesh):
+    """Writes the picture of textures of these names, the first of them on the mesh, and says what is written."""
+    if not saved:
+        print('Nothing was saved')
+        return
+    write_image(sheet, render_textures(mesh, shown, saved[:len(shown)]))
+    ends = {'obj': '.obj, .mtl', 'glb': '.glb'}[args.format]
+    print(f'Written in {args.out_path}: {", ".join(saved[:3])}{", .." if len(saved) > 3 else ""} '
+          f'({ends}, .png, _params.npz)')
+    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
 
 
 def with_texture(mesh, path):

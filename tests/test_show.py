@@ -12,6 +12,7 @@ from tests.test_render_mesh import ball
 from utils import browser, show
 from utils.mesh import Mesh
 from utils.show import chosen, open_samples, show_results, show_textured
+from utils.synthetic_head.demo import synthetic_path
 from utils.viewer import NoWindow
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -145,3 +146,22 @@ def test_textured_meshes_go_where_the_flags_say(no_display, capsys, monkeypatch)
     args.visualize, meshes = 'browser', {'one': mesh_of('red'), 'two': mesh_of('red')}
     show_textured(args, meshes, 'results/views.png')
     assert served == [((meshes, 'one'), '::1', 7)] and capsys.readouterr().err == ''
+
+
+# ---- Ctrl+C
+
+@pytest.mark.parametrize('script, first, sheet', [('sample_FLAME.py', 'FLAME_sample_01.ply', 'samples.png'),
+                                                  ('sample_texture.py', 'tex_sample_01.obj', 'textures.png')])
+def test_what_was_saved_before_ctrl_c_stays_with_its_picture(run_here, tmp_path, monkeypatch, script, first, sheet):
+    keys, cell = iter('s'), FakeCell()
+
+    def key(timeout):
+        for typed in keys:
+            return typed
+        raise KeyboardInterrupt
+
+    cell.get_keypress = key
+    monkeypatch.setattr(show, 'open_cells', lambda *options: [[cell]])
+    done = run_here(script, '--model_fname', synthetic_path('model'), '--num_samples', 3, '--out_path', tmp_path)
+    assert done.returncode == 130 and done.stderr.splitlines()[-1] == f'{script}: interrupted'
+    assert f'Written: {tmp_path / sheet}' in done.stdout and {first, sheet} < set(os.listdir(tmp_path))
