@@ -11,7 +11,8 @@ from utils.mesh import COLOURS, Mesh
 from utils.render_mesh import render_mesh
 from utils.show import open_for
 
-SHARE = 0.05                # of a fit's time that showing it may take
+SHARE = 0.05                # of a fit's time that showing it in a window may take
+FILM_SHARE = 0.5            # and that a video may, where there is no window
 PAUSE = 1.5                 # seconds from frame to frame where they are drawn by the processor that fits
 FPS = 25                    # frames a second of a video
 HELD = 1.0                  # seconds for which the last frame of a fit stays
@@ -21,7 +22,8 @@ FINEST = 3                  # of OpenCV's ways to choose the colours of a .gif
 
 
 class LiveView:
-    """Shows a fit while it runs, in a window, a video (.mp4, .gif) or both, and takes a small SHARE of its time.
+    """Shows a fit while it runs, in a window, a video (.mp4, .gif) or both, and takes a small SHARE of its time;
+    a video without a window takes FILM_SHARE.
 
         with LiveView(args.visualize, 'Fit', video=args.save_video, shape=(1, 2)) as live:
             live.update(lambda: (photo_with_landmarks, [mesh]), f'loss  {loss:.4f}')
@@ -54,8 +56,8 @@ class LiveView:
         """Shows what is in each cell, row by row: a picture (BGR uint8), a mesh or a list of meshes, and lines of text.
 
         Both may be functions that return them, which are called only where the frame is not left out. Frames are left
-        out where they come faster than SHARE of the time allows, or, where the processor draws them, than every PAUSE;
-        the last one never is.
+        out where they come faster than the share of the time allows, or, where the processor draws them, than every
+        PAUSE; the last one never is.
         """
         start = time.monotonic()
         if (self.cells is None and self.video is None) or (start < self.due and not last):
@@ -66,7 +68,8 @@ class LiveView:
         self._show(panes, text)
         if self.video is not None:
             self._keep(panes, text)
-        self.due = start + max((time.monotonic() - start) * (1 + 1 / SHARE), self.pause)
+        share = FILM_SHARE if self.cells is None else SHARE
+        self.due = start + max((time.monotonic() - start) / share, self.pause)
 
     @property
     def is_open(self):
@@ -134,13 +137,20 @@ def save_video(path, frames, fps=FPS, held=0.0):
 
 
 def check_video(path):
-    """Raises InputError where save_video could not write such a file."""
+    """Raises InputError where save_video could not write such a file; its folder is made."""
     import cv2
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in ('.mp4', '.gif'):
         raise InputError(f'{path}: a video is written as .mp4 or .gif')
     if suffix == '.gif' and not hasattr(cv2, 'imwriteanimation'):
         raise InputError(f'{path}: OpenCV {cv2.__version__} writes no .gif, 4.11 and later do; .mp4 works')
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'{path}: cannot be written: {error.strerror}') from error
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise InputError(f'{path}: cannot be written: {"a folder" if os.path.isdir(path) else "permission denied"}')
 
 
 def draw_frames(frames, shape, bar=None):
