@@ -19,8 +19,8 @@ import numpy as np
 from utils.files import InputError, numbered_name, read_image, write_image
 from utils.gl_scene import NORMALS, SHADED, Scene
 from utils.heat_map import colour_bar
+from utils.viewer import PACKAGES
 
-PACKAGES = 'on Debian and Ubuntu: apt install libgl1 libglx-mesa0 libgl1-mesa-dri libx11-6'
 FIELD_OF_VIEW = np.radians(25)
 INK = (50, 50, 50)
 POLITE = 10                             # by how much the process steps back where it draws on the processor
