@@ -222,7 +222,7 @@ def main(args):
     def look():
         texture = table and (table['vt'], table['ft'], read_image(first + '.png'))
         return texture, embedding, read_image(photos[0].path)
-    live.end(model, model_fname, look)
+    live.end(model, model_fname, look, table and (lambda: Mesh(filename=first + '.obj')))
 
 
 def find_photos(target_img_path, target_lmk_path, model_fname):

@@ -8,6 +8,7 @@ import pytest
 from tests import small_fits
 from tests.small_fits import WEIGHTS, loss_of, small_layer, targets, tf_plain
 from tests.test_live_view import read_video
+from tests.test_show import FakeCell
 from utils import viewer
 from utils.fit_solver import FitSolver
 from utils.gl_window import text_picture
@@ -200,6 +201,18 @@ def test_the_line_names_the_video_too(run, no_display, tmp_path):
     line, = (line for line in run('fit_3D_landmarks.py', '--save_video', tmp_path / 'fit.gif').stderr.splitlines()
              if 'No window' in line)
     assert f'_fit.png and {tmp_path / "fit.gif"}, or --visualize browser' in line
+
+
+def test_in_the_end_the_window_shows_the_head_with_its_texture(run, no_display, monkeypatch):
+    cells = [[FakeCell(), FakeCell()]]
+    cells[0][0].is_open = True
+    monkeypatch.setenv('DISPLAY', ':none')
+    monkeypatch.setattr('utils.show.open_cells', lambda *options: cells)
+    monkeypatch.setattr('utils.live_fit.PLAYED', 0.0)
+    run('fit_2D_landmarks.py', '--visualize', 'window')
+    *_, (step,), (last,) = (meshes for name, meshes in cells[0][1].shown if name == 'set_dynamic_meshes')
+    assert step.texture_filepath is None and last.texture_filepath.endswith('synthetic_photo.png')
+    assert np.abs(last.v - step.v).max() < 1e-6                         # it takes the place of the other
 
 
 @pytest.mark.parametrize('is_closed', [False, True])

@@ -64,15 +64,17 @@ class LiveFit:
         else:
             self.live.update(lambda: self._frame(example, values, vertices), text, last=self.live.video is not None)
 
-    def end(self, model, model_fname, look=None):
+    def end(self, model, model_fname, look=None, result=None):
         """Plays the steps that were kept, writes the video and the page, leaves the window and serves the browser.
 
         look() -> texture, landmarks and photo as export_html takes them; None: the model's, and the picture of the
-        first fit.
+        first fit. result() -> the mesh that is left in the last cell of a window of one target; None: the last step's.
         """
         mode = self.args.visualize
         if self.live is not None:
             self._play()
+            if result is not None and self.is_one and self.live.is_open:
+                self.live.cells[-1][-1].set_dynamic_meshes([_put_back(result(), *self.place)])
             self.live.close(min(FASTEST, max(SLOWEST, len(self.live.frames) / SECONDS)), keep_open=True)
             if self.args.save_video:
                 print(f'Written: {self.args.save_video}')
