@@ -154,7 +154,7 @@ def main(args):
         lmks = project(get_model_lmks(vertices, model['f'], *embedding), scale, height)
         return live_picture(read_image(photos[number].path), target_lmks, lmks), [Mesh(vertices, model['f'])]
 
-    live = LiveFit(args, smpl, panes, (1, 2), len(photos), upright=False)
+    live = LiveFit(args, smpl, panes, (1, 2), [photo.name for photo in photos], upright=False)
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
     columns = [*term_columns(args, weights), 'lmk_rms_px', 'lmk_max_px']
     place = {photo: i for i, photo in enumerate(photos)}
@@ -226,7 +226,7 @@ def main(args):
         texture = read_image(os.path.join(args.out_path, name + '.png')) if table else None
         return texture, [read_image(paths[name])]
     look = Look(table and (table['vt'], table['ft'], None), embedding, pictures, expression_names(model_fname))
-    live.end(list(paths), model, model_fname, look)
+    live.end(model, model_fname, look, table and (lambda: Mesh(filename=first + '.obj')))
 
 
 def find_photos(target_img_path, target_lmk_path, model_fname):

@@ -132,7 +132,7 @@ def main(args):
         return [Mesh(vertices, model['f']), Mesh(target_lmks[np.isfinite(target_lmks).all(axis=1)], vc='red'),
                 Mesh(lmks, vc='blue')],
 
-    live = LiveFit(args, smpl, panes, (1, 1), len(targets), upright=True)
+    live = LiveFit(args, smpl, panes, (1, 1), [target.name for target in targets], upright=True)
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
     columns = [*term_columns(args, weights), 'lmk_rms_mm', 'lmk_max_mm', 'unit', 'missing']
     place = {target: i for i, target in enumerate(targets)}
@@ -182,7 +182,7 @@ def main(args):
     first = os.path.join(args.out_path, targets[0].name)
     print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
-    live.end([target.name for target in targets], model, model_fname)
+    live.end(model, model_fname)
 
 
 def default_target(model_fname):

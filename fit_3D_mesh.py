@@ -141,7 +141,8 @@ def main(args):
         colours = heat_colours(1000 * np.linalg.norm(vertices - target_vertices, axis=1), 0, SHOWN_MM)
         return [target_mesh, Mesh(vertices, model['f'])], [Mesh(vertices, model['f'], vc=colours)]
 
-    live = LiveFit(args, smpl, panes, (1, 2), len(targets), upright=True, bar=(0, SHOWN_MM, 'mm'))
+    names = [target.name for target in targets]
+    live = LiveFit(args, smpl, panes, (1, 2), names, upright=True, bar=(0, SHOWN_MM, 'mm'))
     solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8, watch=live.watch)
     columns = [*term_columns(args, weights), 'vertex_rms_mm', 'vertex_max_mm', 'unit', 'missing']
 
@@ -185,7 +186,7 @@ def main(args):
     first = os.path.join(args.out_path, targets[0].name)
     print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
-    live.end([target.name for target in targets], model, model_fname)
+    live.end(model, model_fname)
 
 
 def read_target(target, model, model_fname, args):

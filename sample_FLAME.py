@@ -40,7 +40,7 @@ from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.render_mesh import render_heads  # noqa: E402
 from utils.rig import make_rig  # noqa: E402
-from utils.show import chosen, show_results  # noqa: E402
+from utils.show import chosen, open_instead, open_samples, show_results  # noqa: E402
 
 STD = {
     'rot': 0.03,                # rotation of the head, radians
@@ -85,26 +85,26 @@ def main(args):
     heads = tqdm(evaluate(smpl, params), total=len(labels), unit='head', disable=None)
     meshes = ((i, Mesh(vertices, smpl.f)) for i, vertices in enumerate(heads))
     shown, saved = [], []
-    for i, mesh in chosen(args.visualize, meshes, labels) if args.params is None else meshes:
-        out = os.path.join(args.out_path, labels[i])
-        if args.format == 'glb':
-            write_glb(out + '.glb', mesh, make_rig(model, take(params, i), args.num_morphs))
-        else:
-            {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
-        if not (args.params and is_same_file(args.params, out + '_params.npz')):
-            save_params(out + '_params.npz', take(params, i), model_fname, **extras, sample=i + 1)
-        saved.append(labels[i])
-        if len(saved) <= NUM_SHOWN:
-            shown.append(mesh.v)
-
-    if not saved:
-        print('Nothing was saved')
-        return
+    cells = open_samples(args.visualize) if args.params is None else None
     sheet = os.path.join(args.out_path, 'samples.png')
-    write_image(sheet, render_heads(shown, smpl.f, saved[:NUM_SHOWN]))
-    names = ', '.join(saved[:3]) + (', ..' if len(saved) > 3 else '')
-    print(f'Written in {args.out_path}: {names} (.{args.format}, _params.npz)')
-    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
+    try:
+        for i, mesh in chosen(cells, meshes, labels):
+            out = os.path.join(args.out_path, labels[i])
+            if args.format == 'glb':
+                write_glb(out + '.glb', mesh, make_rig(model, take(params, i), args.num_morphs))
+            else:
+                {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
+            if not (args.params and is_same_file(args.params, out + '_params.npz')):
+                save_params(out + '_params.npz', take(params, i), model_fname, **extras, sample=i + 1)
+            saved.append(labels[i])
+            if len(saved) <= NUM_SHOWN:
+                shown.append(mesh.v)
+    except KeyboardInterrupt:
+        sum_up(args, sheet, saved, shown, smpl.f)
+        raise
+    sum_up(args, sheet, saved, shown, smpl.f)
+    if not saved:
+        return
     heads = {label: take(params, labels.index(label)) for label in saved[:MAX_HEADS]}
     title = os.path.basename(args.params or args.option)
     if args.export_html is not None:
@@ -115,6 +115,19 @@ def main(args):
         serve(Explorer(smpl, model, model_fname, heads, args.out_path, title, look), args.host, args.port)
     elif args.params is not None:
         show_results(args.visualize, [[[Mesh(v, smpl.f)] for v in shown[:IN_WINDOW]]], sheet, args.params)
+    else:
+        open_instead(args.visualize, cells, sheet)
+
+
+def sum_up(args, sheet, saved, shown, f):
+    """Writes the picture of heads of these names, [V, 3] the first of them, and says what is written."""
+    if not saved:
+        print('Nothing was saved')
+        return
+    write_image(sheet, render_heads(shown, f, saved[:len(shown)]))
+    names = ', '.join(saved[:3]) + (', ..' if len(saved) > 3 else '')
+    print(f'Written in {args.out_path}: {names} (.{args.format}, _params.npz)')
+    print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
 
 
 def drawn_heads(args, std, sizes):

@@ -52,11 +52,10 @@ from utils.glb import write_glb  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
 from utils.project_on_mesh import project_texels  # noqa: E402
 from utils.render_mesh import render_textures  # noqa: E402
-from utils.show import chosen, show_textured  # noqa: E402
+from utils.show import chosen, open_instead, open_samples, show_textured  # noqa: E402
 from utils.texture_fit import fit_projection  # noqa: E402
 from utils.texture_mapping import Layout, check_layout, find_texture_data  # noqa: E402
 from utils.texture_model import load_texture_space, save_coefficients  # noqa: E402
-from utils.viewer import has_display  # noqa: E402
 
 STD = 1.0                       # of the coefficients, in standard deviations of the training data
 NUM_SHOWN = 100                 # so many textures at most are in the picture
@@ -124,32 +123,45 @@ def sample(args):
     identity = ThreadPoolExecutor(1).submit(model_identity, texture_fname)      # hashes while textures are computed
     textures = tqdm(evaluate(space, coefficients), total=len(labels), unit='texture', disable=None)
     shown, saved = [], []
-    for i, _, texture in chosen(args.visualize, textured(mesh, textures, args.visualize), labels):
-        out = os.path.join(args.out_path, labels[i])
-        write_image(out + '.png', texture)
-        mesh.set_texture_image(out + '.png')
-        if args.format == 'glb':
-            write_glb(out + '.glb', mesh)
-        else:
-            mesh.write_obj(out + '.obj')
-        save_coefficients(out + '_params.npz', coefficients[i:i + 1], *identity.result(),
-                          specular=not args.no_specular, seed=seed, sample=i + 1)
-        saved.append(labels[i])
-        if len(saved) <= NUM_SHOWN:
-            shown.append(texture)
+    cells = open_samples(args.visualize)
+    sheet = os.path.join(args.out_path, 'textures.png')
+    try:
+        for i, _, texture in chosen(cells, textured(mesh, textures, is_shown=cells is not None), labels):
+            out = os.path.join(args.out_path, labels[i])
+            write_image(out + '.png', texture)
+            mesh.set_texture_image(out + '.png')
+            if args.format == 'glb':
+                write_glb(out + '.glb', mesh)
+            else:
+                mesh.write_obj(out + '.obj')
+            save_coefficients(out + '_params.npz', coefficients[i:i + 1], *identity.result(),
+                              specular=not args.no_specular, seed=seed, sample=i + 1)
+            saved.append(labels[i])
+            if len(saved) <= NUM_SHOWN:
+                shown.append(texture)
+    except KeyboardInterrupt:
+        sum_up(args, sheet, saved, shown, mesh)
+        raise
+    sum_up(args, sheet, saved, shown, mesh)
+    if not saved:
+        return
+    if args.visualize == 'browser':
+        show_textured(args, {label: with_texture(mesh, os.path.join(args.out_path, label + '.png'))
+                             for label in saved[:MAX_HEADS]}, sheet)
+    else:
+        open_instead(args.visualize, cells, sheet)
 
+
+def sum_up(args, sheet, saved, shown, mesh):
+    """Writes the picture of textures of these names, the first of them on the mesh, and says what is written."""
     if not saved:
         print('Nothing was saved')
         return
-    sheet = os.path.join(args.out_path, 'textures.png')
-    write_image(sheet, render_textures(mesh, shown, saved[:NUM_SHOWN]))
+    write_image(sheet, render_textures(mesh, shown, saved[:len(shown)]))
     ends = {'obj': '.obj, .mtl', 'glb': '.glb'}[args.format]
     print(f'Written in {args.out_path}: {", ".join(saved[:3])}{", .." if len(saved) > 3 else ""} '
           f'({ends}, .png, _params.npz)')
     print(f'Written: {sheet}' + (f' with the first {NUM_SHOWN}' if len(saved) > NUM_SHOWN else ''))
-    if args.visualize == 'browser':
-        show_textured(args, {label: with_texture(mesh, os.path.join(args.out_path, label + '.png'))
-                             for label in saved[:MAX_HEADS]}, sheet)
 
 
 def with_texture(mesh, path):
@@ -159,12 +171,12 @@ def with_texture(mesh, path):
     return mesh
 
 
-def textured(mesh, textures, mode):
+def textured(mesh, textures, is_shown):
     """Yields number, mesh and texture of each of the textures; the mesh for the window, whose texture is a file."""
     with tempfile.TemporaryDirectory() as folder:
         for i, texture in enumerate(textures):
             head = mesh
-            if mode in (True, 'window') and has_display():
+            if is_shown:
                 head = with_texture(mesh, os.path.join(folder, f'{i}.png'))
                 write_image(head.texture_filepath, texture)
             yield i, head, texture

@@ -31,7 +31,7 @@ def main():
         write_image(texture, np.clip(space['mean'], 0, 255).astype(np.uint8))
     textured.set_texture_image(texture)
     print(f'picture   {seconds_a_picture(Mesh(textured.v, textured.f)):6.3f} s of processor time')
-    viewer = MeshViewer('Benchmark', WIDTH, HEIGHT)
+    viewer = MeshViewer('Benchmark', window_width=WIDTH, window_height=HEIGHT)
     if not viewer.is_open:
         raise SystemExit(1)
     print(f'{viewer.window.renderer}, {WIDTH} x {HEIGHT}, {len(textured.v)} vertices')

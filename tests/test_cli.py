@@ -125,3 +125,13 @@ def test_quiet_tensorflow_respects_the_user(monkeypatch):
     monkeypatch.delenv('TF_ENABLE_ONEDNN_OPTS', raising=False)
     cli.quiet_tensorflow()
     assert (os.environ['TF_CPP_MIN_LOG_LEVEL'], os.environ['TF_ENABLE_ONEDNN_OPTS']) == ('0', '0')
+
+
+def test_ctrl_c_is_one_line(capsys):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as end:
+        cli.run_script(interrupted, None)
+    said = capsys.readouterr().err
+    assert end.value.code == 130 and said.endswith(': interrupted\n') and said.count('\n') == 1

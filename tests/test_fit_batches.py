@@ -89,6 +89,18 @@ def test_the_table_grows_with_each_batch(tmp_path):
     assert seen == [0, 4, 8]                                            # with the failures met by then
 
 
+def test_ctrl_c_leaves_the_table_of_what_is_done(tmp_path, capsys):
+    def fit(examples):
+        if examples[0][0] > 3:
+            raise KeyboardInterrupt
+        return [10 * example[0] for example in examples]
+
+    with pytest.raises(KeyboardInterrupt):
+        run_batches(targets(9), str(tmp_path), 1, read, fit, write, COLUMNS)
+    assert [row['name'] for row in rows_of(tmp_path)] == ['t0', 't1', 't2', 't3']
+    assert f'Written: 4 of 9 targets, {tmp_path}/summary.csv' in capsys.readouterr().out
+
+
 def test_nothing_of_a_batch_is_held_when_the_next_is_fitted(tmp_path):
     alive, most = weakref.WeakSet(), []
 

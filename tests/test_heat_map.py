@@ -1,7 +1,8 @@
 """Heat maps: values in order as colours, ends, gaps, and the bar beside them."""
 import numpy as np
+import pytest
 
-from utils.heat_map import colour_bar, heat_colours, heat_range
+from utils.heat_map import colour_bar, heat_colours, heat_range, ticks
 
 
 def test_colours_follow_the_values_between_the_ends():
@@ -28,3 +29,10 @@ def test_the_bar_has_high_on_top():
     assert bar.shape[0] == 200 and bar.shape[1] > 100
     assert np.array_equal(bar[34, 12], np.round(255 * heat_colours([1], 0, 1)[0, ::-1]))
     assert np.array_equal(bar[185, 12], np.round(255 * heat_colours([0], 0, 1)[0, ::-1]))
+
+
+@pytest.mark.parametrize('low, high, expected', [
+    (0, 228.74, [0, 50, 100, 150, 200]), (0, 5, [0, 1, 2, 3, 4, 5]), (-1, 1, [-1, -0.5, 0, 0.5, 1]), (3, 3, [3]),
+    (0.02, 0.031, [0.02, 0.025, 0.03])])
+def test_the_bar_has_round_numbers(low, high, expected):
+    assert ticks(low, high) == pytest.approx(expected, abs=1e-12) and colour_bar(low, high).shape[0] == 300

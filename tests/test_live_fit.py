@@ -11,12 +11,15 @@ import pytest
 from tests import small_fits
 from tests.small_fits import WEIGHTS, loss_of, small_layer, targets, tf_plain
 from tests.test_live_view import read_video
+from tests.test_show import FakeCell
 from utils import viewer
 from utils.fit_solver import FitSolver
+from utils.gl_window import text_picture
 from utils.live_fit import terms_text
 from utils.live_view import FRAME_SIZE
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
+from utils.viewer import NoWindow
 
 
 @pytest.fixture(scope='module')
@@ -55,6 +58,16 @@ def test_the_text_has_every_term_and_their_sum():
     lines = terms_text('step 1 of 3', {'lmk': np.array([0.25]), 'shape': 0.5}).splitlines()
     assert lines[0] == 'step 1 of 3' and [line.split() for line in lines[1:]] == [
         ['lmk', '0.250000'], ['shape', '0.500000'], ['sum', '0.750000']]
+
+
+def test_a_long_title_is_wrapped_and_the_numbers_end_below_each_other():
+    terms = {'lmk': 0.25, 'neck_pose': 1234.5}
+    text = terms_text('CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH', terms)
+    long, short = (255 - text_picture(words)[..., :3].min(2) for words in (text, terms_text('step 1', terms)))
+    assert long.shape[1] < FRAME_SIZE and len(long) == len(short) + 20
+    assert np.array_equal(long[-66:, :short.shape[1]], short[-66:])             # as far to the right
+    ends = [np.nonzero(long[top:top + 20].max(0) > 100)[0].max() for top in (46, 66, 86)]
+    assert np.ptp(ends) <= 1
 
 
 # ---- the scripts
@@ -192,6 +205,43 @@ def test_without_a_display_one_line_says_so_and_names_the_picture(run, no_displa
     assert '_fit.png' in lines[0] and '--visualize browser' in lines[0]
 
 
+@pytest.mark.parametrize('script, flags, picture', [
+    ('fit_3D_landmarks.py', [], 'synthetic_landmark_3d_fit.png'),
+    ('sample_FLAME.py', ['--num_samples', 1], 'samples.png'),
+    ('sample_texture.py', ['--num_samples', 1], 'textures.png')])
+def test_where_a_window_fails_all_scripts_open_their_picture(run, tmp_path, monkeypatch, script, flags, picture):
+    opened = []
+
+    def fails(*options):
+        raise NoWindow('no libGL')
+
+    monkeypatch.setenv('DISPLAY', ':none')
+    monkeypatch.setattr('utils.show.open_cells', fails)
+    monkeypatch.setattr('utils.show.open_picture', opened.append)
+    said = run(script, *flags).stderr
+    assert opened == [str(tmp_path / 'out' / picture)] and os.path.isfile(opened[0])
+    line, = (line for line in said.splitlines() if 'No window' in line)
+    assert 'no libGL' in line and (picture in line or 'all samples are saved' in line)
+
+
+def test_the_line_names_the_video_too(run, no_display, tmp_path):
+    line, = (line for line in run('fit_3D_landmarks.py', '--save_video', tmp_path / 'fit.gif').stderr.splitlines()
+             if 'No window' in line)
+    assert f'_fit.png and {tmp_path / "fit.gif"}, or --visualize browser' in line
+
+
+def test_in_the_end_the_window_shows_the_head_with_its_texture(run, no_display, monkeypatch):
+    cells = [[FakeCell(), FakeCell()]]
+    cells[0][0].is_open = True
+    monkeypatch.setenv('DISPLAY', ':none')
+    monkeypatch.setattr('utils.show.open_cells', lambda *options: cells)
+    monkeypatch.setattr('utils.live_fit.PLAYED', 0.0)
+    run('fit_2D_landmarks.py', '--visualize', 'window')
+    *_, (step,), (last,) = (meshes for name, meshes in cells[0][1].shown if name == 'set_dynamic_meshes')
+    assert step.texture_filepath is None and last.texture_filepath.endswith('synthetic_photo.png')
+    assert np.abs(last.v - step.v).max() < 1e-6                         # it takes the place of the other
+
+
 @pytest.mark.parametrize('is_closed', [False, True])
 def test_a_window_shows_the_fit_and_stays_or_is_closed_and_ends_nothing(run, near, display, tmp_path, monkeypatch,
                                                                         is_closed):
@@ -204,7 +254,7 @@ def test_a_window_shows_the_fit_and_stays_or_is_closed_and_ends_nothing(run, nea
             window.process.kill()
             window.closed.wait(20)
     monkeypatch.setattr(viewer.Window, '__init__', open_one)
-    monkeypatch.setattr('utils.live_fit.open_picture', lambda path: None)
+    monkeypatch.setattr('utils.show.open_picture', lambda path: pytest.fail('a picture nobody asked for'))
     try:
         done = run('fit_3D_landmarks.py', *near, '--optimizer', 'L-BFGS-B', '--visualize', 'window')
         assert len(windows) == 1 and done.steps[0] > 3 and os.listdir(tmp_path / 'out')

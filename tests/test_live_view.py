@@ -35,7 +35,7 @@ def test_showing_takes_a_small_share_and_leaves_frames_out(monkeypatch):
         took = fit(live, 100)
         frames = len(spent)
         live.update([mesh_of('blue')], 'the end', last=True)
-    assert 2 <= frames <= 1 + took / (0.02 / live_view.SHARE)
+    assert 2 <= frames <= 2 + took / (0.02 / live_view.SHARE)
     assert len(spent) == frames + 1 and cell.shown[-2:] == [('set_text', 'the end'), ('close',)]
 
 
@@ -120,6 +120,14 @@ def test_a_fit_is_filmed_without_a_window(no_display, tmp_path, capsys):
     assert any(((frame[-30:, size:size + 60] < 120).all(2)).any() for frame in found)      # text
 
 
+def test_a_film_without_a_window_has_many_of_the_steps(no_display, tmp_path):
+    with LiveView(False, 'Fit', video=str(tmp_path / 'fit.gif')) as live:
+        keep = live._keep
+        live._keep = lambda panes, text: (time.sleep(0.02), keep(panes, text))
+        took = fit(live, 100)
+        assert 15 <= len(live.frames) <= 2 + took / (0.02 / live_view.FILM_SHARE)
+
+
 def test_a_fit_that_fails_writes_no_video_and_many_frames_are_thinned(no_display, tmp_path, monkeypatch):
     path = str(tmp_path / 'fit.mp4')
     with pytest.raises(ZeroDivisionError), LiveView(False, 'Fit', video=path) as live:
@@ -137,6 +145,16 @@ def test_a_fit_that_fails_writes_no_video_and_many_frames_are_thinned(no_display
 def test_other_kinds_of_videos_are_refused_before_the_fit():
     with pytest.raises(InputError, match=r'fit\.avi: a video is written as \.mp4 or \.gif'):
         LiveView(False, 'Fit', video='fit.avi')
+
+
+@pytest.mark.parametrize('folder', ['a file', 'a file/below'])
+def test_a_folder_that_cannot_be_is_refused_before_the_fit(tmp_path, folder):
+    (tmp_path / 'a file').write_text('')
+    with pytest.raises(InputError, match='fit.gif: cannot be written: '):
+        LiveView(False, 'Fit', video=str(tmp_path / folder / 'fit.gif'))
+    (tmp_path / 'fit.gif').mkdir()
+    with pytest.raises(InputError, match='fit.gif: cannot be written: a folder'):
+        LiveView(False, 'Fit', video=str(tmp_path / 'fit.gif'))
 
 
 def test_a_window_that_does_not_open_keeps_the_video(no_display, tmp_path, monkeypatch, capsys):

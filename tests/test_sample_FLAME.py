@@ -129,18 +129,18 @@ def test_the_picture_shows_every_head(embedded, tmp_path):
 
 def test_what_is_not_chosen_is_not_written(embedded, tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: asked.append((mode, labels)) or [
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda cells, heads, labels: asked.append(labels) or [
         head for head in heads if head[0] == 1])
     main(flags(embedded, tmp_path, visualize='window'))
     assert sorted(os.listdir(tmp_path)) == ['FLAME_sample_02.ply', 'FLAME_sample_02_params.npz', 'samples.png']
-    assert asked == [('window', [f'FLAME_sample_0{i}' for i in (1, 2, 3)])]
-    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: [])
+    assert asked == [[f'FLAME_sample_0{i}' for i in (1, 2, 3)]]
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda cells, heads, labels: [])
     main(flags(embedded, tmp_path / 'none'))
     assert not (tmp_path / 'none').exists() and 'Nothing was saved' in capsys.readouterr().out
 
 
 def test_a_page_has_the_heads_that_were_saved(embedded, tmp_path, monkeypatch):
-    monkeypatch.setattr(sample_FLAME, 'chosen', lambda mode, heads, labels: list(heads)[1:])
+    monkeypatch.setattr(sample_FLAME, 'chosen', lambda cells, heads, labels: list(heads)[1:])
     main(flags(embedded, tmp_path, export_html=str(tmp_path / 'page.html')))
     page = (tmp_path / 'page.html').read_text()
     assert re.findall(r'"name": "(FLAME_sample_\d+)"', page) == ['FLAME_sample_02', 'FLAME_sample_03']

@@ -11,16 +11,18 @@ from tests.displays import xdotool
 from tests.test_render_mesh import ball
 from utils import browser, show
 from utils.mesh import Mesh
-from utils.show import chosen, show_results, show_textured
+from utils.show import chosen, open_samples, show_results, show_textured
+from utils.synthetic_head.demo import synthetic_path
+from utils.viewer import NoWindow
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LABELS = [f'head_{i}' for i in range(4)]
 CHOOSE = f'''
 import numpy as np
 from utils.mesh import Mesh
-from utils.show import chosen
+from utils.show import chosen, open_samples
 heads = ((i, Mesh(np.eye(3) + i, [[0, 1, 2]])) for i in range(4))
-for i, mesh in chosen(True, heads, {LABELS}):
+for i, mesh in chosen(open_samples(True), heads, {LABELS}):
     print('saved', i, mesh.v[1, 0], flush=True)
 '''
 
@@ -58,10 +60,10 @@ class FakeCell:
 
 def test_without_a_window_all_are_saved_and_one_line_says_why(no_display, capsys):
     heads = [(i, mesh_of('red')) for i in range(4)]
-    assert list(chosen(True, heads, LABELS)) == heads
+    assert list(chosen(open_samples(True), heads, LABELS)) == heads
     said = capsys.readouterr().err
     assert said.count('\n') == 1 and 'no display' in said and 'all samples are saved; --visualize browser' in said
-    assert list(chosen(False, heads, LABELS)) == heads and capsys.readouterr().err == ''
+    assert open_samples(False) is None and capsys.readouterr().err == ''
 
 
 @pytest.mark.parametrize('typed, expected', [('s\nx\ns\n\n', [0, 2]), ('S\nq\n', [0]), ('\ns\n', [1, 2, 3])])
@@ -119,6 +121,21 @@ def test_without_a_window_the_picture_is_named(no_display, capsys):
     assert said.count('\n') == 1 and 'results/fit.png, or --visualize browser' in said
 
 
+def test_a_picture_is_opened_only_where_a_window_was_asked_for_and_failed(monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr(show, 'open_picture', opened.append)
+    monkeypatch.setattr(show, 'open_cells', lambda *options: [[FakeCell()]])
+    show_results('window', [[['a']]], 'shown.png', 'Result')
+
+    def fails(*options):
+        raise NoWindow('no libGL')
+
+    monkeypatch.setattr(show, 'open_cells', fails)
+    for mode in (False, 'browser', 'window', True):
+        show_results(mode, [[['a']]], f'{mode}.png', 'Result')
+    assert opened == ['window.png', 'True.png'] and capsys.readouterr().err.count('no libGL') == 2
+
+
 def test_textured_meshes_go_where_the_flags_say(no_display, capsys, monkeypatch):
     served = []
     monkeypatch.setattr(browser, 'Still', lambda *content: content)
@@ -129,3 +146,22 @@ def test_textured_meshes_go_where_the_flags_say(no_display, capsys, monkeypatch)
     args.visualize, meshes = 'browser', {'results/one.png': mesh_of('red'), 'two': mesh_of('red')}
     show_textured(args, meshes, 'results/views.png', ['a photo'])
     assert served == [((meshes, 'one.png and 1 more', ['a photo']), '::1', 7)] and capsys.readouterr().err == ''
+
+
+# ---- Ctrl+C
+
+@pytest.mark.parametrize('script, first, sheet', [('sample_FLAME.py', 'FLAME_sample_01.ply', 'samples.png'),
+                                                  ('sample_texture.py', 'tex_sample_01.obj', 'textures.png')])
+def test_what_was_saved_before_ctrl_c_stays_with_its_picture(run_here, tmp_path, monkeypatch, script, first, sheet):
+    keys, cell = iter('s'), FakeCell()
+
+    def key(timeout):
+        for typed in keys:
+            return typed
+        raise KeyboardInterrupt
+
+    cell.get_keypress = key
+    monkeypatch.setattr(show, 'open_cells', lambda *options: [[cell]])
+    done = run_here(script, '--model_fname', synthetic_path('model'), '--num_samples', 3, '--out_path', tmp_path)
+    assert done.returncode == 130 and done.stderr.splitlines()[-1] == f'{script}: interrupted'
+    assert f'Written: {tmp_path / sheet}' in done.stdout and {first, sheet} < set(os.listdir(tmp_path))

@@ -18,7 +18,7 @@ from utils.render_mesh import render_mesh
 from utils.viewer import MeshViewer, MeshViewers, NoWindow, Window
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SIZE = dict(width=320, height=240)
+SIZE = dict(window_width=320, window_height=240)
 
 
 @pytest.fixture
@@ -80,6 +80,14 @@ def test_cells_show_their_own_meshes_and_static_ones_stay(opened, tmp_path):
     assert shown(left, tmp_path / 'picture.png')[120, 80].argmax() == 2
 
 
+def test_meshes_are_shown_from_the_start(opened, tmp_path):
+    (left, right), = opened([1, 2], static_meshes=[coloured('red')],
+                            dynamic_meshes=[Mesh(coloured('red').v / 3 + [0, 0, 0.9], coloured('red').f, vc='green')])
+    left.set_dynamic_meshes([])
+    picture = shown(right, tmp_path / 'picture.png')
+    assert picture[120, 80].argmax() == 2 and picture[120, 240].argmax() == 1
+
+
 def test_textures_are_upright_and_spheres_and_points_are_drawn(opened, tmp_path):
     texture = np.zeros((16, 16, 3), np.uint8)
     texture[:8, :8, 2], texture[:8, 8:, 1], texture[8:, :8, 0] = 255, 255, 255  # red, green; blue, black
@@ -98,7 +106,7 @@ def test_textures_are_upright_and_spheres_and_points_are_drawn(opened, tmp_path)
 
 
 def test_picture_text_and_colour_bar(opened, tmp_path):
-    (left, right), = opened([1, 2], width=640)
+    (left, right), = opened([1, 2], window_width=640)
     photo = np.full((50, 100, 3), (10, 200, 60), np.uint8)
     left.set_image(photo)
     v, f = ball(12)
@@ -156,6 +164,21 @@ def test_keys_and_mouse(opened, tmp_path):
         assert differs('mousemove', '--window', window, 160, 120) > 0.01 and differs('key', 'r') < 0.001
     xdotool('key', 'Return')
     assert cell.get_keypress(timeout=20) == '\n'
+
+
+def test_the_help_is_a_dark_box_that_the_title_tells_of(opened, tmp_path):
+    cell, = opened(titlebar='help me', window_width=640, window_height=480)[0]
+    cell.set_static_meshes([coloured('red')], blocking=True)
+    window, = xdotool('search', '--name', 'help me')
+    assert xdotool('getwindowname', window)[-2:] == ['H:', 'keys']
+    xdotool('windowfocus', window)
+    before = shown(cell, tmp_path / 'picture.png')
+    xdotool('key', 'h', 'key', 'x')
+    assert cell.get_keypress(timeout=20) == 'x'
+    after = shown(cell, tmp_path / 'picture.png')
+    changed = (before != after).any(2)
+    assert changed.mean() > 0.3 and np.median(after[changed].max(1)) < 90
+    assert (after[changed] > 200).all(1).mean() > 0.02
 
 
 def test_the_snapshot_key_overwrites_nothing(opened, tmp_path, monkeypatch):
@@ -222,7 +245,7 @@ SCRIPT = '''
 import numpy as np
 from utils.mesh import Mesh
 from utils.viewer import MeshViewer
-viewer = MeshViewer(keepalive={keepalive}, width=64, height=64)
+viewer = MeshViewer(keepalive={keepalive}, window_width=64, window_height=64)
 viewer.set_static_meshes([Mesh(np.eye(3), [[0, 1, 2]])])
 print(viewer.window.process.pid)
 '''
@@ -256,7 +279,8 @@ def test_without_a_display_one_line_says_so_and_the_program_goes_on(monkeypatch,
 @pytest.mark.parametrize('module, content, reason', [
     ('glfw.py', 'raise ModuleNotFoundError("No module named \'glfw\'")', 'pip install glfw PyOpenGL'),
     ('glfw.py', 'raise OSError("libX11.so.6: cannot open shared object file")', 'libX11.so.6.*apt install .*libx11-6'),
-    ('unused.py', '', 'X11: Failed to open display'), ('glfw.py', 'import os; os.abort()', 'ended with code -6')])
+    ('unused.py', '', 'X11: Failed to open display'),
+    ('glfw.py', 'import os; os.abort()', 'ended with code -6; .*apt install libgl1 .*libgl1-mesa-dri')])
 def test_the_reason_is_one_line_with_the_package(monkeypatch, tmp_path, module, content, reason):
     (tmp_path / module).write_text(content)
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))

@@ -143,9 +143,14 @@ def say_once(text):
 
 
 def run_script(main, args):
-    """Runs main(args); where the user's input is at fault prints one line on stderr and exits with code 2."""
+    """Runs main(args); where the user's input is at fault prints one line on stderr and exits with code 2, with 130 at
+    Ctrl+C.
+    """
     try:
         main(args)
+    except KeyboardInterrupt:
+        print(f'{os.path.basename(sys.argv[0])}: interrupted', file=sys.stderr)
+        raise SystemExit(130) from None
     except (InputError, ModelFileError) as error:
         print(f'{os.path.basename(sys.argv[0])}: {error}', file=sys.stderr)
         raise SystemExit(2) from None

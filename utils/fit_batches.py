@@ -33,8 +33,8 @@ def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_
     is_complete(target) -> the rest of the row of a result that is there already, or None; then nothing is fitted.
     problems: (Target, reason) of more targets, of which is known that they fail.
 
-    Of several targets, out_path/summary.csv is written again after each batch; what read and fit returned for a batch
-    is let go before the next. A single target that fails raises its InputError.
+    Of several targets, out_path/summary.csv is written again after each batch, and with what is done at Ctrl+C; what
+    read and fit returned for a batch is let go before the next. A single target that fails raises its InputError.
     """
     known, targets = dict(problems), [*targets, *(target for target, _ in problems)]
     rows, waiting = [None] * len(targets), []
@@ -58,7 +58,7 @@ def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_
         waiting.clear()
         _write_summary(out_path, rows, columns)
 
-    with tqdm(total=len(targets), unit='fit', disable=True if len(targets) == 1 else None) as bar:
+    def do_all():
         for place, target in enumerate(targets):
             try:
                 if target in known:
@@ -71,6 +71,16 @@ def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_
                 finish_batch()
         if waiting:
             finish_batch()
+
+    with tqdm(total=len(targets), unit='fit', disable=True if len(targets) == 1 else None) as bar:
+        try:
+            do_all()
+        except KeyboardInterrupt:
+            if len(targets) > 1 and any(rows):
+                _write_summary(out_path, rows, columns)
+                tqdm.write(f'Written: {sum(map(bool, rows))} of {len(rows)} targets, '
+                           f'{os.path.join(out_path, SUMMARY)}')
+            raise
         _write_summary(out_path, rows, columns)
     return rows
 

@@ -59,8 +59,11 @@ class FitSolver:
         count = len(next(iter(initial.values())))
         chunks = [[{name: value[start:start + size] for name, value in arrays.items()} for arrays in (initial, data)]
                   for start in range(0, count, size)]
-        with ThreadPoolExecutor(AT_ONCE if self.optimizer == 'least_squares' else 1) as threads:
-            parts = list(threads.map(lambda chunk: self._run(*chunk, undo), chunks))
+        if self.optimizer == 'least_squares':
+            with ThreadPoolExecutor(AT_ONCE) as threads:
+                parts = list(threads.map(lambda chunk: self._run(*chunk, undo), chunks))
+        else:                                           # long ones, which Ctrl+C can end in this thread alone
+            parts = [self._run(*chunk, undo) for chunk in chunks]
         result = parts[0] if len(parts) == 1 else FitResult(
             *({name: np.concatenate([part[name] for part in group]) for name in group[0]}
               for group in list(zip(*parts, strict=True))[:3]),

@@ -19,8 +19,8 @@ import numpy as np
 from utils.files import InputError, numbered_name, read_image, write_image
 from utils.gl_scene import NORMALS, SHADED, Scene
 from utils.heat_map import colour_bar
+from utils.viewer import PACKAGES
 
-PACKAGES = 'on Debian and Ubuntu: apt install libgl1 libglx-mesa0 libgl1-mesa-dri libx11-6'
 FIELD_OF_VIEW = np.radians(25)
 INK = (50, 50, 50)
 POLITE = 10                             # by how much the process steps back where it draws on the processor
@@ -31,7 +31,8 @@ FINE = 1e-5                             # of its distance from the origin, the l
 CALM = 2.0                              # seconds without news from the script, after which they do
 HELP = ('left button        turn', 'right or middle    move', 'wheel              nearer, farther',
         'W    wireframe', 'T    texture on, off', 'N    normals as colours', 'R    all of it, from the front',
-        'P    save a picture of the window', 'H    this help', 'Q    close')
+        'P    save a picture of the window', 'H    this help', 'Q, Esc    close')
+HINT = ' - H: keys'                      # in the title bar
 VIEW_KEYS = 'wtnrph'                    # all others go to who opened the window
 
 
@@ -109,11 +110,11 @@ class Window:
     def __init__(self, options, answer):
         self.answer, self.shape, self.folder = answer, options['shape'], options['folder']
         self.cells = {(r, c): Cell() for r in range(self.shape[0]) for c in range(self.shape[1])}
-        self.glfw, self.window = _open_window(options['titlebar'], options['width'], options['height'])
+        self.glfw, self.window = _open_window(options['titlebar'] + HINT, options['width'], options['height'])
         self.scene = Scene()
         self.view, self.textures = View(), {}
         self.look, self.with_lines, self.with_textures, self.with_help = SHADED, False, True, False
-        self.help = self.replace(None, text_picture('\n'.join(HELP)))
+        self.help = self.replace(None, help_picture('\n'.join(HELP)))
         self.renderer = self.scene.gl.glGetString(self.scene.gl.GL_RENDERER).decode()
         self.is_slow = is_on_processor(self.renderer)
         self.stale, self.rough, self.pointer = True, False, (0.0, 0.0)
@@ -148,7 +149,7 @@ class Window:
         elif kind == 'background_color':
             target.background = content
         elif kind == 'titlebar':
-            glfw.set_window_title(self.window, content)
+            glfw.set_window_title(self.window, content + HINT)
         elif kind == 'snapshot':
             failure = self.save(content)
             if failure:
@@ -313,19 +314,45 @@ def _open_window(title, width, height):
 
 
 def text_picture(text):
-    """Lines of text on a light ground, BGRA uint8; what follows two spaces in a line stands in a second column."""
-    import cv2
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.5
-    rows = [[part.strip() for part in line.split('  ', 1)] for line in text.split('\n')]
-    starts = [8]
-    for column in range(max(map(len, rows))):
-        parts = [row[column] for row in rows if column < len(row)]
-        starts.append(starts[-1] + 18 + max(cv2.getTextSize(part, font, size, 1)[0][0] for part in parts))
-    picture = np.full((20 * len(rows) + 12, starts[-1] - 10, 3), 255, np.uint8)
-    for number, row in enumerate(rows):
-        for start, part in zip(starts, row, strict=False):
-            cv2.putText(picture, part, (start, 20 * number + 21), font, size, INK, 1, cv2.LINE_AA)
+    """Lines of text on a light ground, BGRA uint8. What follows two spaces in a line stands in a second column, numbers
+    with their ends below each other.
+    """
+    picture = _written(text, INK, 255)
     return np.dstack([picture, np.maximum(255 - picture[..., 0], 190)])
+
+
+def help_picture(text):
+    """Lines of text as text_picture has them, large and white on a dark ground, BGRA uint8."""
+    picture = _written(text, (255, 255, 255), 30, zoom=1.6)
+    return np.dstack([picture, np.maximum(picture[..., 0], 215)])
+
+
+def _written(text, ink, ground, zoom=1.0):
+    """Lines of text in two columns, BGR uint8."""
+    import cv2
+    font, size, height, gap = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * zoom, round(20 * zoom), round(18 * zoom)
+    rows = [[part.strip() for part in line.split('  ', 1)] for line in text.split('\n')]
+
+    def widest(parts):
+        return max((cv2.getTextSize(part, font, size, 1)[0][0] for part in parts), default=0)
+
+    first, second = widest(row[0] for row in rows if len(row) == 2), widest(row[1] for row in rows if len(row) == 2)
+    across = max(first + gap + second if second else 0, widest(row[0] for row in rows))
+    picture = np.full((height * len(rows) + round(12 * zoom), across + gap, 3), ground, np.uint8)
+    for number, row in enumerate(rows):
+        y = height * number + round(21 * zoom)
+        cv2.putText(picture, row[0], (gap // 2, y), font, size, ink, 1, cv2.LINE_AA)
+        if len(row) == 2:
+            right = second - widest(row[1:]) if _is_number(row[1]) else 0
+            cv2.putText(picture, row[1], (gap // 2 + first + gap + right, y), font, size, ink, 1, cv2.LINE_AA)
+    return picture
+
+
+def _is_number(word):
+    with contextlib.suppress(ValueError):
+        float(word)
+        return True
+    return False
 
 
 def is_on_processor(renderer):

@@ -5,6 +5,7 @@ the results are written; SciPy's optimisers are shown while they run. Of several
 """
 import copy
 import os
+import textwrap
 import time
 
 import numpy as np
@@ -12,14 +13,17 @@ import numpy as np
 from utils.files import read_image
 from utils.fit_pictures import upright
 from utils.flame_params import FlameParams, load_params
-from utils.viewer import has_display, open_picture
+from utils.show import open_for, open_instead
+from utils.viewer import has_display
 
 PLAYED = 0.15                           # seconds that a kept step is on the screen
+TITLE = 36                              # letters in a line
 SECONDS, SLOWEST, FASTEST = 4, 5, 25    # a video lasts so long, but has so many frames a second
 
 
 class LiveFit:
-    """Shows the fits of a script in a window, a video or both, and their results; does nothing where none is asked for.
+    """Shows the fits to targets of these names in a window, a video or both, and their results; does nothing where none
+    is asked for.
 
     panes(example, vertices [V, 3], scale) -> what is in the cells of the window, row by row: pictures, or lists of
     meshes; scale is the number that the fit found, None where there is none. What they show is put back to where the
@@ -28,9 +32,11 @@ class LiveFit:
     the last cell mean (low, high, label). `watch` goes to FitSolver.
     """
 
-    def __init__(self, args, smpl, panes, shape, num_targets, upright, bar=None):
+    def __init__(self, args, smpl, panes, shape, names, upright, bar=None):
         self.args, self.smpl, self.panes, self.shape, self.upright, self.bar = args, smpl, panes, shape, upright, bar
-        self.is_one, self.is_sequence = num_targets == 1 and not args.shared_shape, args.shared_shape
+        self.names, self.is_one, self.is_sequence = names, len(names) == 1 and not args.shared_shape, args.shared_shape
+        self.picture = os.path.join(args.out_path, names[0] + '_fit.png')
+        self.otherwise = f'see {" and ".join(filter(None, [self.picture, args.save_video]))}, or --visualize browser'
         self.is_played = args.optimizer == 'least_squares'
         self.is_wanted = bool(args.save_video) or (args.visualize in (True, 'window') and has_display())
         self.watch = self._watch if self.is_wanted and self.is_one else None
@@ -44,7 +50,7 @@ class LiveFit:
         if self.is_wanted and self.live is None:
             from utils.browser import tf_pose
             from utils.live_view import LiveView
-            self.live = LiveView(self.args.visualize, 'Fit', self.args.save_video, self.shape, self.bar)
+            self.live = LiveView(self.args.visualize, 'Fit', self.args.save_video, self.shape, self.bar, self.otherwise)
             self.example, self.pose = example, tf_pose(self.smpl)
             self.pose(np.zeros((1, 3)), np.zeros((1, self.smpl.num_betas)), np.zeros((1, 15)))      # compiles it
 
@@ -58,28 +64,26 @@ class LiveFit:
         else:
             self.live.update(lambda: self._frame(example, values, vertices), text, last=self.live.video is not None)
 
-    def end(self, names, model, model_fname, look=None):
+    def end(self, model, model_fname, look=None, result=None):
         """Plays the steps that were kept, writes the video and the page, leaves the window and serves the browser.
 
-        names: of the targets; look: of their heads, a Look of utils/export_html.py; None: the model's, and beside each
-        head the picture of its fit.
+        look: of the heads, a Look of utils/export_html.py; None: the model's, and beside each head the picture of its
+        fit. result() -> the mesh that is left in the last cell of a window of one target; None: the last step's.
         """
-        mode, picture = self.args.visualize, os.path.join(self.args.out_path, names[0] + '_fit.png')
-        has_window = False
+        mode = self.args.visualize
         if self.live is not None:
             self._play()
-            has_window = self.live.is_open
+            if result is not None and self.is_one and self.live.is_open:
+                self.live.cells[-1][-1].set_dynamic_meshes([_put_back(result(), *self.place)])
             self.live.close(min(FASTEST, max(SLOWEST, len(self.live.frames) / SECONDS)), keep_open=True)
             if self.args.save_video:
                 print(f'Written: {self.args.save_video}')
+            open_instead(mode, self.live.cells, self.picture)
         elif not has_display():
-            from utils.show import open_for
-            open_for(mode, self.shape, 'Fit', f'see {picture}, or --visualize browser', keepalive=False)
-        if mode in (True, 'window') and not has_window:
-            open_picture(picture)
+            open_for(mode, self.shape, 'Fit', self.otherwise, keepalive=False)
         if self.args.export_html or mode == 'browser':
             from utils.export_html import find_look
-            self._pages(names, model, model_fname,
+            self._pages(model, model_fname,
                         look or find_look(model_fname, model)._replace(pictures=self._fit_picture))
 
     def _fit_picture(self, name):
@@ -119,11 +123,11 @@ class LiveFit:
         return tuple(pane if isinstance(pane, np.ndarray) else [_put_back(mesh, *self.place) for mesh in pane]
                      for pane in panes)
 
-    def _pages(self, names, model, model_fname, look):
+    def _pages(self, model, model_fname, look):
         """The page that --export_html names, and the one of --visualize browser."""
         from utils.browser import Explorer, serve
         from utils.export_html import MAX_HEADS, export_html, title_of
-        args = self.args
+        args, names = self.args, self.names
         paths = [os.path.join(args.out_path, name + '_params.npz') for name in names[:MAX_HEADS]]
         heads = {name: load_params(path)[0] for name, path in zip(names, paths, strict=False) if os.path.isfile(path)}
         title = title_of(list(heads))
@@ -135,10 +139,10 @@ class LiveFit:
 
 
 def terms_text(title, terms):
-    """Lines of text: the title, each term, and their sum."""
+    """Lines of text: the title (SciPy's are long), each term, and their sum."""
     values = {name: float(np.sum(value)) for name, value in terms.items()}
     values['sum'] = sum(values.values())
-    return '\n'.join([title, *(f'{name:14}{value:14.6f}' for name, value in values.items())])
+    return '\n'.join([*textwrap.wrap(title, TITLE), *(f'{name:14}{value:14.6f}' for name, value in values.items())])
 
 
 def _put_back(mesh, rot, trans):

@@ -11,8 +11,8 @@ from utils.mesh import COLOURS, Mesh
 from utils.render_mesh import render_mesh
 from utils.show import open_for
 
-OTHERWISE = 'the fit is not shown while it runs; its picture is written, --visualize browser shows the result'
-SHARE = 0.05                # of a fit's time that showing it may take
+SHARE = 0.05                # of a fit's time that showing it in a window may take
+FILM_SHARE = 0.5            # and that a video may, where there is no window
 PAUSE = 1.5                 # seconds from frame to frame where they are drawn by the processor that fits
 FPS = 25                    # frames a second of a video
 HELD = 1.0                  # seconds for which the last frame of a fit stays
@@ -22,20 +22,22 @@ FINEST = 3                  # of OpenCV's ways to choose the colours of a .gif
 
 
 class LiveView:
-    """Shows a fit while it runs, in a window, a video (.mp4, .gif) or both, and takes a small SHARE of its time.
+    """Shows a fit while it runs, in a window, a video (.mp4, .gif) or both, and takes a small SHARE of its time;
+    a video without a window takes FILM_SHARE.
 
         with LiveView(args.visualize, 'Fit', video=args.save_video, shape=(1, 2)) as live:
             live.update(lambda: (photo_with_landmarks, [mesh]), f'loss  {loss:.4f}')
 
     In a place without a window and without a video, nothing is done and nothing is asked for. The window closes with
     the program, unless close is told to leave it. bar: low, high and label of a bar of colours in the last cell.
+    otherwise: what the line says of what happens instead where no window can be opened.
     """
 
-    def __init__(self, mode, titlebar, video=None, shape=(1, 1), bar=None):
+    def __init__(self, mode, titlebar, video=None, shape=(1, 1), bar=None, otherwise='the program goes on without one'):
         self.video, self.shape, self.bar, self.frames, self.every, self.offered = video, tuple(shape), bar, [], 1, 0
         if video is not None:
             check_video(video)
-        self.cells = open_for(mode, shape, titlebar, OTHERWISE, keepalive=True)
+        self.cells = open_for(mode, shape, titlebar, otherwise, keepalive=True)
         if self.cells is not None and bar is not None:
             self.cells[-1][-1].set_color_bar(*bar)
         self.due, self.pause = 0.0, 0.0
@@ -54,8 +56,8 @@ class LiveView:
         """Shows what is in each cell, row by row: a picture (BGR uint8), a mesh or a list of meshes, and lines of text.
 
         Both may be functions that return them, which are called only where the frame is not left out. Frames are left
-        out where they come faster than SHARE of the time allows, or, where the processor draws them, than every PAUSE;
-        the last one never is.
+        out where they come faster than the share of the time allows, or, where the processor draws them, than every
+        PAUSE; the last one never is.
         """
         start = time.monotonic()
         if (self.cells is None and self.video is None) or (start < self.due and not last):
@@ -66,7 +68,8 @@ class LiveView:
         self._show(panes, text)
         if self.video is not None:
             self._keep(panes, text)
-        self.due = start + max((time.monotonic() - start) * (1 + 1 / SHARE), self.pause)
+        share = FILM_SHARE if self.cells is None else SHARE
+        self.due = start + max((time.monotonic() - start) / share, self.pause)
 
     @property
     def is_open(self):
@@ -134,13 +137,20 @@ def save_video(path, frames, fps=FPS, held=0.0):
 
 
 def check_video(path):
-    """Raises InputError where save_video could not write such a file."""
+    """Raises InputError where save_video could not write such a file; its folder is made."""
     import cv2
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in ('.mp4', '.gif'):
         raise InputError(f'{path}: a video is written as .mp4 or .gif')
     if suffix == '.gif' and not hasattr(cv2, 'imwriteanimation'):
         raise InputError(f'{path}: OpenCV {cv2.__version__} writes no .gif, 4.11 and later do; .mp4 works')
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'{path}: cannot be written: {error.strerror}') from error
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise InputError(f'{path}: cannot be written: {"a folder" if os.path.isdir(path) else "permission denied"}')
 
 
 def draw_frames(frames, shape, bar=None):
@@ -149,7 +159,7 @@ def draw_frames(frames, shape, bar=None):
     """
     from utils.gl_window import text_picture
     boxes = [_box([frame[0][index] for frame in frames]) for index in range(shape[0] * shape[1])]
-    texts = [text_picture(text)[..., :3] for _, text in frames]
+    texts = [_narrowed(text_picture(text)[..., :3]) for _, text in frames]
     below = max(map(len, texts)) if any(text for _, text in frames) else 0
     for (panes, text), words in zip(tqdm(frames, desc='video', unit='frame', disable=None), texts, strict=True):
         tiles = [_tile(pane, box) for pane, box in zip(panes, boxes, strict=True)]
@@ -161,8 +171,16 @@ def draw_frames(frames, shape, bar=None):
         picture = np.pad(np.vstack(rows), ((0, below), (0, 0), (0, 0)), constant_values=255)
         if text:
             place = picture[-below:, -FRAME_SIZE:][:len(words), :words.shape[1]]
-            place[...] = words[:, :FRAME_SIZE]
+            place[...] = words
         yield picture
+
+
+def _narrowed(words):
+    """A picture of text, made smaller where it is wider than a cell."""
+    import cv2
+    scale = min(1, FRAME_SIZE / words.shape[1])
+    size = FRAME_SIZE, round(scale * len(words))
+    return words if scale == 1 else cv2.resize(words, size, interpolation=cv2.INTER_AREA)
 
 
 def _is_picture(pane):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from utils.viewer import NoWindow, open_cells, open_picture
 
-KEYS = 's saves, any other key goes on, q quits (in the window, or here with Enter)'
+KEYS = 's saves, any other key goes on, q quits'
 
 
 def show_textured(args, meshes, picture, photos=()):
@@ -33,27 +33,35 @@ def show_results(mode, rows, picture, titlebar):
     """Shows lists of meshes, one list for each cell of the rows, in a window that stays when the script ends.
 
     mode is what utils.cli.visualize returns. Where no window can be opened, `picture`, the file that shows the same, is
-    named, and opened in the desktop's viewer if there is one.
+    named, and opened by open_instead.
     """
     otherwise = f'see {picture}, or --visualize browser'
     cells = open_for(mode, (len(rows), len(rows[0])), titlebar, otherwise, keepalive=True)
-    if cells is None:
-        if mode:
-            open_picture(picture)
-        return
-    for row_of_meshes, row in zip(rows, cells, strict=True):
+    open_instead(mode, cells, picture)
+    for row_of_meshes, row in zip(rows, cells or [], strict=bool(cells)):
         for meshes, cell in zip(row_of_meshes, row, strict=True):
             cell.set_static_meshes(meshes)
 
 
-def chosen(mode, heads, labels):
+def open_instead(mode, cells, picture):
+    """Opens a picture in the desktop's viewer where a window was asked for and open_for could open none."""
+    if cells is None and mode in (True, 'window'):
+        open_picture(picture)
+
+
+def open_samples(mode):
+    """The cells in which `chosen` shows samples, as open_for returns them."""
+    otherwise = 'all samples are saved; --visualize browser shows them'
+    return open_for(mode, (1, 1), 'Samples', otherwise, keepalive=False)
+
+
+def chosen(cells, heads, labels):
     """Yields those of heads, (i, mesh, ..), that are to be saved: shows each in a window with its label and asks for a
     key.
 
-    s saves, any other key goes on, q or closing the window ends. All are saved where there is no window, and from the
-    moment on when nobody is there to ask: the terminal's input has ended.
+    s saves, any other key goes on, q or closing the window ends. All are saved where there is no window (cells: None),
+    and from the moment on when nobody is there to ask: the terminal's input has ended.
     """
-    cells = open_for(mode, (1, 1), 'Samples', 'all samples are saved; --visualize browser shows them', keepalive=False)
     if cells is None:
         yield from heads
         return
@@ -64,7 +72,7 @@ def chosen(mode, heads, labels):
         cell.set_titlebar(f'{labels[i]}: {KEYS}')
         cell.set_dynamic_meshes([mesh], blocking=True)
         if answers.is_asked:
-            tqdm.write(f'{labels[i]}: {KEYS}', file=sys.stderr)
+            tqdm.write(f'{labels[i]}: {KEYS} (in the window, or here with Enter)', file=sys.stderr)
         key = answers.wait()
         if key == 'q':
             break

@@ -19,6 +19,7 @@ import time
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PACKAGES = 'on Debian and Ubuntu: apt install libgl1 libglx-mesa0 libgl1-mesa-dri libx11-6'
 START_TIME = 60                         # seconds that a window may take to open
 CHILD = 'import sys; sys.path.insert(0, sys.argv[1]); from utils.gl_window import main; main()'
 
@@ -49,21 +50,31 @@ class NoWindow(RuntimeError):
     """No window can be opened; the message is one line that says why, and what to install."""
 
 
-def MeshViewer(titlebar='Mesh Viewer', width=1280, height=960, keepalive=False):  # noqa: N802 (psbody's name)
-    """Opens a window and returns its only cell, a Subwindow. keepalive: it stays when the program ends.
+def MeshViewer(titlebar='Mesh Viewer', static_meshes=(), dynamic_meshes=(), keepalive=False,  # noqa: N802 (psbody's)
+               window_width=1280, window_height=960):
+    """Opens a window that shows meshes and returns its only cell, a Subwindow. keepalive: it stays when the program
+    ends.
 
     Where no window can be opened a line on stderr says why, and the Subwindow shows nothing.
     """
-    return MeshViewers((1, 1), keepalive, titlebar, width, height)[0][0]
+    return MeshViewers((1, 1), titlebar, keepalive, window_width, window_height, static_meshes, dynamic_meshes)[0][0]
 
 
-def MeshViewers(shape=(1, 1), keepalive=False, titlebar='Mesh Viewers', width=1280, height=960):  # noqa: N802
-    """Opens a window of shape [rows, columns] cells that turn together; returns rows of Subwindow. See MeshViewer."""
+def MeshViewers(shape=(1, 1), titlebar='Mesh Viewers', keepalive=False, window_width=1280,  # noqa: N802
+                window_height=960, static_meshes=(), dynamic_meshes=()):
+    """Opens a window of shape [rows, columns] cells that turn together, all with these meshes; returns rows of
+    Subwindow. See MeshViewer.
+    """
     try:
-        return open_cells(shape, keepalive, titlebar, width, height)
+        cells = open_cells(shape, keepalive, titlebar, window_width, window_height)
     except NoWindow as reason:
         print(f'No window: {reason}', file=sys.stderr)
         return _cells(None, shape)
+    for cell in (cell for row in cells for cell in row):
+        for show, meshes in ((cell.set_static_meshes, static_meshes), (cell.set_dynamic_meshes, dynamic_meshes)):
+            if meshes:
+                show(meshes)
+    return cells
 
 
 def open_cells(shape, keepalive, titlebar, width=1280, height=960):
@@ -230,7 +241,8 @@ class Window:
         except (EOFError, OSError, pickle.UnpicklingError):
             pass
         self.closed.set()
-        self.answered.put(('failed', f'its process ended with code {self.process.wait()}'))
+        code = self.process.wait()
+        self.answered.put(('failed', f'its process ended with code {code}' + (f'; {PACKAGES}' if code < 0 else '')))
 
 
 def _cells(window, shape):
