@@ -39,11 +39,9 @@ from utils.fit_cli import (  # noqa: E402
     fit_weights,
     load_start,
     matrix_dtype,
-    num_missing,
     one_by_one,
     print_fit,
     rows_of,
-    say_target,
     settings_of,
     start_params,
     term_columns,
@@ -56,7 +54,7 @@ from utils.flame_params import flame_sizes, model_identity, save_params  # noqa:
 from utils.landmarks import check_embedding, get_model_lmks, load_embedding  # noqa: E402
 from utils.live_fit import LiveFit  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
-from utils.targets import POINT_SUFFIXES, find_targets, name_of, read_points, unit_scale  # noqa: E402
+from utils.targets import POINT_SUFFIXES, find_targets, read_points, unit_scale  # noqa: E402
 
 WEIGHTS = {
     'lmk': 1.0,                 # distances of the landmarks, millimetres
@@ -134,19 +132,21 @@ def main(args):
 
     live = LiveFit(args, smpl, panes, (1, 1), [target.name for target in targets], upright=True)
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
-    columns = [*term_columns(args, weights), 'lmk_rms_mm', 'lmk_max_mm', 'unit', 'missing']
+    columns = [*term_columns(args, weights), 'lmk_rms_mm', 'lmk_max_mm']
     place = {target: i for i, target in enumerate(targets)}
 
     def read(target):
         lmks = read_points(target)
-        factor, unit = (1.0, '') if args.fit_scale else unit_scale(lmks, template_lmks, args.unit, name_of(target))
+        factor, unit = (1.0, 'm') if args.fit_scale else unit_scale(lmks, template_lmks, args.unit, target.path)
         if len(targets) == 1:
-            say_target(target.path, unit, lmks, 'points')
-        return factor * lmks, place[target], unit
+            missing = np.sum(~np.isfinite(lmks).all(axis=1))
+            print(f'{target.path}: ' + ('unit left to --fit_scale' if args.fit_scale else f'in {unit}')
+                  + (f', {missing} points missing' if missing else ''))
+        return factor * lmks, place[target]
 
     def fit(examples):
         live.start(examples[0])
-        lmks, places, _ = zip(*examples, strict=True)
+        lmks, places = zip(*examples, strict=True)
         return with_vertices(fit_lmk3d(np.array(lmks), solver, template_lmks, root, sizes, rows_of(start, places),
                                        args.fit_scale, args.smooth if args.shared_shape else None), smpl)
 
@@ -164,8 +164,7 @@ def main(args):
         if example[1] < NUM_SHOWN:
             rot = found.params.rot[0]
             write_image(out + '_fit.png', landmarks_picture(vertices, model['f'], target_lmks, lmks, rot))
-        extras = {**fit_extras(found, weights), **distances, **found.others, 'unit': example[2],
-                  'missing': num_missing(example[0])}
+        extras = {**fit_extras(found, weights), **distances, **found.others}
         save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(target, settings),
                     embedding_name=os.path.basename(flame_lmk_path), embedding_sha256=settings['embedding'])
         return {key: extras[key] for key in ('status', 'iterations', *columns)}

@@ -38,11 +38,9 @@ from utils.fit_cli import (  # noqa: E402
     fit_weights,
     load_start,
     matrix_dtype,
-    num_missing,
     one_by_one,
     print_fit,
     rows_of,
-    say_target,
     settings_of,
     start_params,
     term_columns,
@@ -55,14 +53,7 @@ from utils.flame_params import flame_sizes, save_params  # noqa: E402
 from utils.heat_map import heat_colours  # noqa: E402
 from utils.live_fit import LiveFit  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
-from utils.targets import (  # noqa: E402
-    MESH_SUFFIXES,
-    Target,
-    find_targets,
-    name_of,
-    read_registered_mesh,
-    unit_scale,
-)
+from utils.targets import MESH_SUFFIXES, Target, find_targets, read_registered_mesh, unit_scale  # noqa: E402
 
 WEIGHTS = {
     'data': 1000.0,             # distances of the vertices, metres
@@ -129,8 +120,6 @@ def main(args):
     settings = settings_of(args, weights, unit=args.unit, fit_scale=args.fit_scale)
     place = {target: i for i, target in enumerate(targets)}
     examples_of_one = [read_target(targets[0], model, model_fname, args)] if len(targets) == 1 else []
-    for vertices, unit in examples_of_one:
-        say_target(targets[0].path, unit, vertices, 'vertices')
     smpl = SMPLVertices(model, matrix_dtype=matrix_dtype(weights, WEIGHTS))
 
     def panes(example, vertices, scale):
@@ -144,15 +133,14 @@ def main(args):
     names = [target.name for target in targets]
     live = LiveFit(args, smpl, panes, (1, 2), names, upright=True, bar=(0, SHOWN_MM, 'mm'))
     solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8, watch=live.watch)
-    columns = [*term_columns(args, weights), 'vertex_rms_mm', 'vertex_max_mm', 'unit', 'missing']
+    columns = [*term_columns(args, weights), 'vertex_rms_mm', 'vertex_max_mm']
 
     def read(target):
-        vertices, unit = (examples_of_one or [read_target(target, model, model_fname, args)])[0]
-        return vertices, place[target], unit
+        return (examples_of_one or [read_target(target, model, model_fname, args)])[0], place[target]
 
     def fit(examples):
         live.start(examples[0])
-        vertices, places, _ = zip(*examples, strict=True)
+        vertices, places = zip(*examples, strict=True)
         return with_vertices(fit_mesh(np.array(vertices), solver, model['v_template'], root, sizes,
                                       rows_of(start, places), args.fit_scale,
                                       args.smooth if args.shared_shape else None), smpl)
@@ -169,8 +157,7 @@ def main(args):
         write_head(out, Mesh(vertices, model['f']), args, model, found.params)
         if example[1] < NUM_SHOWN:
             write_image(out + '_fit.png', distance_picture(vertices, model['f'], target_vertices, found.params.rot[0]))
-        extras = {**fit_extras(found, weights), **distances, **found.others, 'unit': example[2],
-                  'missing': num_missing(example[0])}
+        extras = {**fit_extras(found, weights), **distances, **found.others}
         save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(target, settings))
         return {key: extras[key] for key in ('status', 'iterations', *columns)}
 
@@ -190,12 +177,11 @@ def main(args):
 
 
 def read_target(target, model, model_fname, args):
-    """The vertices [V, 3] of a target in metres (with --fit_scale as they are), NaN where missing, and its unit."""
+    """The vertices [V, 3] of a target in metres (with --fit_scale as they are), NaN where one is missing."""
     vertices = read_registered_mesh(target, model['f'], len(model['v_template']), os.path.basename(model_fname))
     if args.fit_scale:
-        return vertices, ''
-    factor, unit = unit_scale(vertices, model['v_template'], args.unit, name_of(target))
-    return factor * vertices, unit
+        return vertices
+    return unit_scale(vertices, model['v_template'], args.unit, target.path)[0] * vertices
 
 
 def default_target(model_fname):

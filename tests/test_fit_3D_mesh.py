@@ -99,8 +99,6 @@ def test_missing_vertices_take_no_part_and_a_fit_that_starts_at_its_result_stays
     moved[500] += 0.05                                                          # a spike in the mesh
     np.save(tmp_path / 'frames.npy', [part, moved])
     run('--target_mesh_path', tmp_path / 'frames.npy', '--init', fit.folder / 'mesh_fitting_params.npz')
-    missing = str((~there).sum())
-    assert [row['missing'] for row in summary(run.out).values()] == [missing, '0']
     found = result(run.out, 'frames_0001', MODEL)
     distances = np.linalg.norm(found.vertices - TARGET, axis=1)
     assert found.extras['term_data'] == pytest.approx(script.WEIGHTS['data'] * np.sum(distances[there]**2), rel=1e-6)

@@ -15,12 +15,11 @@ from tqdm import tqdm
 from tf_smpl.load_model import ModelFileError
 from utils.files import InputError, write_beside
 from utils.flame_params import load_extras, same_model
-from utils.point_files import load_array, name_of
+from utils.point_files import load_array
 
 SUMMARY = 'summary.csv'
 FIRST_COLUMNS = ('file', 'name', 'status', 'iterations')
 FAILED = 'failed: '
-UNSETTLED = 'too many iterations'               # utils/least_squares.py: STATUS
 
 
 def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_complete=None, problems=()):
@@ -40,7 +39,7 @@ def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_
     rows, waiting = [None] * len(targets), []
 
     def keep(place, row):
-        rows[place] = {'file': name_of(targets[place]), 'name': targets[place].name, **row}
+        rows[place] = {'file': _file_of(targets[place]), 'name': targets[place].name, **row}
         bar.update()
 
     def fail(place, error):
@@ -86,14 +85,10 @@ def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_
 
 
 def exit_if_failed(rows, out_path):
-    """Ends the script with exit code 1 and one line on stderr where some of several targets failed; says on another one
-    how many have not settled.
-    """
-    ends, summary = [row['status'] for row in rows], os.path.join(out_path, SUMMARY)
-    failed, unsettled = sum(end.startswith(FAILED) for end in ends), ends.count(UNSETTLED)
-    if unsettled and len(rows) > 1:
-        print(f'{unsettled} of {len(rows)} targets ended with {UNSETTLED}: see {summary}', file=sys.stderr)
+    """Ends the script with exit code 1 and one line on stderr where some of several targets failed."""
+    failed = sum(row['status'].startswith(FAILED) for row in rows)
     if failed:
+        summary = os.path.join(out_path, SUMMARY)
         print(f'{failed} of {len(rows)} targets failed: see {summary}', file=sys.stderr)
         raise SystemExit(1)
 
@@ -147,6 +142,10 @@ def _free_memory():
     if not free and 'SC_AVPHYS_PAGES' in getattr(os, 'sysconf_names', ()):
         free.append(os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
     return min(free, default=2 << 30)
+
+
+def _file_of(target):
+    return target.path if target.index is None else f'{target.path}[{target.index}]'
 
 
 def _content(target):

@@ -44,7 +44,7 @@ def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
     parser.add_argument('--batch_size', type=int, help='targets held at once (default: as many as memory allows)')
     parser.add_argument('--resume', type=str2bool, nargs='?', const=True, default=False,
                         help='skip targets whose results are there (default: %(default)s)')
-    parser.add_argument('--init', help='start from the parameters in this file (.npz, .npy, .pkl)')
+    parser.add_argument('--init', help='start from the parameters in this file (.npz)')
     parser.add_argument('--force', type=str2bool, nargs='?', const=True, default=False,
                         help='take --init of another model (default: %(default)s)')
     parser.add_argument('--shared_shape', type=str2bool, nargs='?', const=True, default=False,
@@ -102,8 +102,7 @@ def load_start(args, model_fname, sizes, num_targets):
         return None, {}
     params, extras, found = load_init(args.init, model_fname, *sizes, force=args.force)
     if len(params.trans) not in (1, num_targets):
-        raise InputError(f'{args.init}: parameters of {len(params.trans)} heads, expected 1'
-                         + (f' or {num_targets}' if num_targets > 1 else ''))
+        raise InputError(f'{args.init}: parameters of {len(params.trans)} heads, expected 1 or {num_targets}')
     params = FlameParams(*(np.repeat(value, num_targets // len(value), axis=0) for value in params))
     return params if 'trans' in found else params._replace(trans=None), extras
 
@@ -154,22 +153,8 @@ def write_head(out, mesh, args, model, params):
         {'ply': mesh.write_ply, 'obj': mesh.write_obj}[args.format](f'{out}.{args.format}')
 
 
-def say_target(path, unit, places, kind):
-    """Prints the unit of a target's places [n, 3] ('' where it is free), and how many of this kind are missing."""
-    missing = num_missing(places)
-    print(f'{path}: ' + (f'in {unit}' if unit else 'unit left to --fit_scale')
-          + (f', {missing} {kind} missing' if missing else ''))
-
-
-def num_missing(places):
-    """How many of the places [n, 3] are NaN."""
-    return int(np.isnan(places).any(axis=1).sum())
-
-
 def fit_extras(fit, weights):
-    """What _params.npz keeps of a fit beside its parameters; raises InputError for one that is not finite."""
-    if not np.isfinite(sum(fit.after.values())):
-        raise InputError(f'the fit is not finite: {fit.status}')
+    """What _params.npz keeps of a fit beside its parameters."""
     return {'loss': sum(fit.after.values()), 'status': fit.status, 'iterations': fit.iterations,
             **{f'weight_{name}': weight for name, weight in weights.items()},
             **{f'term_{name}': value for name, value in fit.after.items()}}
@@ -181,4 +166,4 @@ def print_fit(fit, weights, distances):
     for name in weights:
         print(f'{name:14}{weights[name]:8g}{fit.before[name]:16.6f}{fit.after[name]:16.6f}')
     print(f'{"sum":22}{sum(fit.before.values()):16.6f}{sum(fit.after.values()):16.6f}')
-    print(f'{fit.iterations} iterations, {fit.status.rstrip(".")}. {distances}')
+    print(f'{fit.iterations} iterations, {fit.status}. {distances}')

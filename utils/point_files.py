@@ -17,7 +17,6 @@ from utils.landmarks import load_picked_points
 
 POINT_SUFFIXES = ('.npy', '.pp', '.txt', '.csv', '.json')
 IMAGE_POINT_SUFFIXES = ('.npy', '.pts', '.txt', '.csv', '.json')
-FARTHEST = 1e9                                          # of coordinates, whatever their unit
 UNITS = {'m': 1.0, 'cm': 0.01, 'mm': 0.001}             # how many metres they are
 LIST_KEYS = ('landmarks', 'points', 'lmks', 'landmarks_3d', 'landmarks_2d')     # of a list in a JSON file
 MISSING = ('', 'nan', 'na', 'n/a', 'null', 'none')      # cells of a text file, in lower case
@@ -36,32 +35,15 @@ def read_points(target, num_points=51):
         points = points[NUM_JAW:]
     if points.shape != (num_points, 3):
         hint = ' (transpose it)' if points.shape in ((3, num_points), (3, num_points + NUM_JAW)) else ''
-        raise InputError(f'{name_of(target)}: found {list(points.shape)}, expected [{num_points}, 3]{hint}')
+        raise InputError(f'{target.path}: found {list(points.shape)}, expected [{num_points}, 3]{hint}')
     points = points.astype(np.float64)
+    if np.isinf(points).any():
+        raise InputError(f'{target.path}: {np.isinf(points).any(axis=1).sum()} points are infinite')
     points[np.isnan(points).any(axis=1)] = np.nan
-    check_places(name_of(target), points, 'points')
+    if np.isfinite(points[:, 0]).sum() < 3:
+        raise InputError(f'{target.path}: {np.isfinite(points[:, 0]).sum()} of {num_points} points are there, '
+                         'expected 3 or more')
     return points
-
-
-def check_places(name, places, kind):
-    """Raises InputError, that names a target, where places [n, 3] are no head's; kind: what they are, in the plural.
-
-    Rows of NaN are missing. Fewer than 3, all at one place, or beyond FARTHEST are refused.
-    """
-    there = places[~np.isnan(places).any(axis=1)]
-    far = (np.abs(there) > FARTHEST).any(axis=1)
-    if far.any():
-        infinite = np.isinf(there).any()
-        raise InputError(f'{name}: {far.sum()} {kind} are ' + ('infinite' if infinite else f'beyond {FARTHEST:g}'))
-    if len(there) < 3:
-        raise InputError(f'{name}: {len(there)} of {len(places)} {kind} are there, expected 3 or more')
-    if not np.ptp(there, axis=0).any():
-        raise InputError(f'{name}: all {kind} lie at one place')
-
-
-def name_of(target):
-    """A target's file, with its row where that is an array of several."""
-    return target.path if target.index is None else f'{target.path}[{target.index}]'
 
 
 def read_image_points(target):
@@ -112,10 +94,10 @@ def load_array(target):
         try:
             array = np.array(np.load(target.path, mmap_mode='r')[target.index])
         except (OSError, ValueError) as error:
-            raise InputError(f'{name_of(target)}: not a whole .npy file of numbers') from error
+            raise InputError(f'{target.path}: not a whole .npy file of numbers') from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in 'iuf':
         kind = f'an array of {array.dtype}' if isinstance(array, np.ndarray) else f'a {type(array).__name__}'
-        raise InputError(f'{name_of(target)}: {kind}, expected an array of numbers')
+        raise InputError(f'{target.path}: {kind}, expected an array of numbers')
     return array
 
 

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from utils.cli import say_once
 from utils.files import InputError
 from utils.ply_file import read_ply
-from utils.point_files import check_places, load_array, name_of
+from utils.point_files import load_array
 
 MESH_SUFFIXES = ('.ply', '.obj', '.npy')
 MODELS = {5023: 'FLAME', 5118: 'FLAME split at the seams of its texture: export it without splitting',
@@ -34,19 +34,22 @@ def read_registered_mesh(target, faces, num_vertices, model_name):
     if vertices.ndim == 3 and len(vertices) == 1:
         vertices = vertices[0]
     if vertices.ndim != 2 or vertices.shape[1] != 3:
-        raise InputError(f'{name_of(target)}: found {list(vertices.shape)}, expected [{num_vertices}, 3]')
+        raise InputError(f'{target.path}: found {list(vertices.shape)}, expected [{num_vertices}, 3]')
     if len(vertices) != num_vertices:
         known = f' ({MODELS[len(vertices)]})' if len(vertices) in MODELS else ''
-        raise InputError(f'{name_of(target)}: {len(vertices)} vertices{known}, expected the {num_vertices} of '
-                         f'{model_name}')
+        raise InputError(f'{target.path}: {len(vertices)} vertices{known}, expected the {num_vertices} of {model_name}')
     if found_faces is not None and len(found_faces):
         _check_order(target.path, found_faces, np.asarray(faces), num_vertices, model_name)
-    return _with_missing(name_of(target), vertices.astype(np.float64))
+    return _with_missing(target.path, vertices.astype(np.float64))
 
 
-def _with_missing(name, vertices):
+def _with_missing(path, vertices):
     vertices[np.isnan(vertices).any(axis=1) | ~vertices.any(axis=1)] = np.nan
-    check_places(name, vertices, 'vertices')
+    if np.isinf(vertices).any():
+        raise InputError(f'{path}: {np.isinf(vertices).any(axis=1).sum()} vertices are infinite')
+    if np.isfinite(vertices[:, 0]).sum() < 3:
+        raise InputError(f'{path}: {np.isfinite(vertices[:, 0]).sum()} of {len(vertices)} vertices are there, expected '
+                         '3 or more')
     return vertices
 
 
@@ -65,7 +68,7 @@ def _check_order(path, found, faces, num_vertices, model_name):
     if far.any():
         raise InputError(f"{path}: the vertices are in another order than {model_name}'s ({far.mean():.0%} of the "
                          'edges join what lies apart on it): export the mesh again with the order of the vertices kept')
-    say_once(f"Meshes with other faces than {model_name}'s: taken, as they join what lies together on it")
+    say_once(f"Meshes with other faces than {model_name}'s: taken, as they join the same vertices")
 
 
 def _sorted_rows(faces):
