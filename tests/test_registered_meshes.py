@@ -132,6 +132,10 @@ def test_meshes_of_other_models_are_named(model, tmp_path, count, known):
     ('a.obj', b'', '0 vertices, expected the 144'), ('a.obj', b'v 1 1 1\n' * 144 + b'f 1 2 145\n', '0 to 144, but'),
     ('a.obj', b'v 1 1 inf\n' * 144, '144 vertices are infinite'),
     ('a.obj', b'v 0 0 0\n' * 144, '0 of 144 vertices are'),
+    ('a.npy', np.ones((144, 3)), 'all vertices lie at one place'),
+    ('a.obj', b'v 1 1 1\nv 2 2 2\n' * 72, 'all vertices lie at two places'),
+    ('a.npy', np.arange(432.0).reshape(144, 3) ** 99, r'coordinates up to .*e\+260'),
+    ('a.npy', np.arange(432.0).reshape(144, 3) + 1e9 * (np.arange(144) == 3)[:, None], '1 of 144 vertices lie'),
     ('a.stl', b'', 'expected as .ply, .obj, .npy'), ('a.ply', None, 'cannot be read: No such file'),
     ('a.npy', np.ones((3, 144)), r'found \[3, 144\], expected \[144, 3\]'), ('a.npy', np.ones(3), r'found \[3\]'),
     ('a.npy', np.full((144, 3), 'a'), 'an array of <U1')])

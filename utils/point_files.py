@@ -18,6 +18,8 @@ from utils.landmarks import load_picked_points
 POINT_SUFFIXES = ('.npy', '.pp', '.txt', '.csv', '.json')
 IMAGE_POINT_SUFFIXES = ('.npy', '.pts', '.txt', '.csv', '.json')
 UNITS = {'m': 1.0, 'cm': 0.01, 'mm': 0.001}             # how many metres they are
+MOST, LEAST = 1e12, 1e-12                 # coordinates beyond are no numbers of a head; nearer points are at one place
+FAR = 1000                              # times the median distance from the middle: no part of a head
 LIST_KEYS = ('landmarks', 'points', 'lmks', 'landmarks_3d', 'landmarks_2d')     # of a list in a JSON file
 MISSING = ('', 'nan', 'na', 'n/a', 'null', 'none')      # cells of a text file, in lower case
 
@@ -25,7 +27,7 @@ MISSING = ('', 'nan', 'na', 'n/a', 'null', 'none')      # cells of a text file, 
 def read_points(target, num_points=51):
     """Reads the points [num_points, 3] of a target, float64 in the file's unit; missing ones are rows of NaN.
 
-    Raises InputError where the file holds anything else, or fewer than 3 points that are there.
+    Raises InputError where the file holds anything else, or points that check_places refuses.
     """
     points = _load(target, 3)
     if points.ndim == 3 and len(points) == 1:
@@ -40,15 +42,38 @@ def read_points(target, num_points=51):
     if np.isinf(points).any():
         raise InputError(f'{target.path}: {np.isinf(points).any(axis=1).sum()} points are infinite')
     points[np.isnan(points).any(axis=1)] = np.nan
-    if np.isfinite(points[:, 0]).sum() < 3:
-        raise InputError(f'{target.path}: {np.isfinite(points[:, 0]).sum()} of {num_points} points are there, '
-                         'expected 3 or more')
+    check_places(target.path, points)
     return points
 
 
 def read_image_points(target):
     """Reads the points [51, 2] of a picture, float64, pixels from the top left; raises InputError for anything else."""
-    return as_image_lmks(target.path, _load(target, 2))
+    points = as_image_lmks(target.path, _load(target, 2))
+    check_places(target.path, points)
+    return points
+
+
+def check_places(path, points, what='points'):
+    """Raises InputError where points [L, C], rows of NaN left out, are no head in any unit: fewer than three of them,
+    or at fewer than three places, numbers without measure, or some very far from the others.
+    """
+    there = points[np.isfinite(points).all(axis=1)]
+    if len(there) < 3:
+        raise InputError(f'{path}: {len(there)} of {len(points)} {what} are there, expected 3 or more')
+    largest = np.abs(there).max()
+    if largest > MOST:
+        raise InputError(f'{path}: coordinates up to {largest:.3g}, expected {MOST:g} at most')
+    nearest = LEAST * max(1.0, largest)
+    others = there[_distances(there, there[0]) > nearest]
+    if not len(others):
+        raise InputError(f'{path}: all {what} lie at one place')
+    if (_distances(others, others[0]) <= nearest).all():
+        raise InputError(f'{path}: all {what} lie at two places, expected three or more')
+    distances = _distances(there, np.median(there, axis=0))
+    far = np.sum(distances > FAR * np.median(distances))
+    if far:
+        raise InputError(f'{path}: {far} of {len(there)} {what} lie {distances.max():.3g} from the middle, half of them '
+                         f'within {np.median(distances):.3g}; expected nan where one is missing')
 
 
 def unit_scale(points, template_points, unit, path='points'):
@@ -67,6 +92,10 @@ def unit_scale(points, template_points, unit, path='points'):
             return metres, name
     raise InputError(f'{path}: the points lie {found:.4g} from their centre (RMS), on the model {expected:.4g} m: in '
                      f'neither {", ".join(UNITS)} a head; name the unit (--unit) or fit the scale (--fit_scale)')
+
+
+def _distances(points, place):
+    return np.linalg.norm(points - place, axis=1)
 
 
 def _load(target, columns):

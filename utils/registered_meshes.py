@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from utils.cli import say_once
 from utils.files import InputError
 from utils.ply_file import read_ply
-from utils.point_files import load_array
+from utils.point_files import check_places, load_array
 
 MESH_SUFFIXES = ('.ply', '.obj', '.npy')
 MODELS = {5023: 'FLAME', 5118: 'FLAME split at the seams of its texture: export it without splitting',
@@ -21,7 +21,7 @@ def read_registered_mesh(target, faces, num_vertices, model_name):
 
     faces [F, 3] and num_vertices V are the model's. Vertices that are NaN or (0, 0, 0), as incomplete registrations
     have them, become rows of NaN. Raises InputError where the number of vertices or, as far as the file's faces tell,
-    their order is another than the model's.
+    their order is another than the model's, and for vertices that check_places refuses.
     """
     suffix = os.path.splitext(target.path)[1].lower()
     readers = {'.ply': _read_ply, '.obj': _read_obj, '.npy': lambda _: (load_array(target), None)}
@@ -47,9 +47,7 @@ def _with_missing(path, vertices):
     vertices[np.isnan(vertices).any(axis=1) | ~vertices.any(axis=1)] = np.nan
     if np.isinf(vertices).any():
         raise InputError(f'{path}: {np.isinf(vertices).any(axis=1).sum()} vertices are infinite')
-    if np.isfinite(vertices[:, 0]).sum() < 3:
-        raise InputError(f'{path}: {np.isfinite(vertices[:, 0]).sum()} of {len(vertices)} vertices are there, expected '
-                         '3 or more')
+    check_places(path, vertices, 'vertices')
     return vertices
 
 
