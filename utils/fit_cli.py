@@ -1,14 +1,16 @@
 """What the fit scripts share at the command line: their flags, the start that --init names, and what they print."""
+import argparse
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from utils.cli import add_page_flags, str2bool, visualize
-from utils.files import InputError
+from utils.files import InputError, check_folder
 from utils.flame_params import FlameParams, evaluate, load_init, zero_params
 
 OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
-NUM_SHOWN = 20                  # of more targets than this, the others get no picture
+NUM_PICTURES = 20               # of more targets than this, the others get no picture
 
 
 class OneFit(NamedTuple):
@@ -35,6 +37,9 @@ def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
                         help='of the meshes; glb has joints and sliders (default: %(default)s)')
     parser.add_argument('--num_morphs', type=int, default=50,
                         help='sliders in a glb for identity, and as many for expression (default: %(default)s)')
+    parser.add_argument('--num_pictures', type=num_pictures, default=NUM_PICTURES,
+                        help='so many of the targets get a picture of their fit: a number or all '
+                             '(default: %(default)s)')
     parser.add_argument('--optimizer', choices=OPTIMIZERS, default='least_squares',
                         help="the batched solver, or SciPy's as TF_FLAME used them (default: %(default)s)")
     for name, weight in weights.items():
@@ -50,6 +55,15 @@ def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
                         help='all targets are frames of one person: one identity for all (default: %(default)s)')
     parser.add_argument('--smooth', type=float, default=0.0,
                         help='with --shared_shape: weight of changes from frame to frame (default: %(default)s)')
+
+
+def num_pictures(text):
+    """Turns what follows --num_pictures, `all` or a number, into a number; the type of an argparse flag."""
+    if text.strip().lower() == 'all':
+        return math.inf
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a number, 0 or more, nor all')
+    return int(text)
 
 
 def fit_weights(args, weights):
@@ -74,7 +88,7 @@ def matrix_dtype(weights, usual):
 
 
 def check_fit_flags(args, num_targets):
-    """Raises InputError for flags that do not go together."""
+    """Raises InputError for flags that do not go together, and for an --out_path that cannot be written into."""
     if args.num_morphs < 0:
         raise InputError(f'--num_morphs {args.num_morphs}: expected 0 or more')
     if args.batch_size is not None and args.batch_size < 1:
@@ -89,6 +103,7 @@ def check_fit_flags(args, num_targets):
         raise InputError('--shared_shape fits all frames together, so --resume cannot skip some of them')
     if args.shared_shape and args.batch_size:
         raise InputError('--shared_shape fits all frames at once, without --batch_size')
+    check_folder(args.out_path)
 
 
 def load_start(args, model_fname, sizes, num_targets):
@@ -130,6 +145,35 @@ def with_vertices(fits, smpl):
     """Pairs of each OneFit and its vertices [V, 3], the same bit for bit as sample_FLAME.py --params makes them."""
     params = FlameParams(*(np.concatenate(part) for part in zip(*(fit.params for fit in fits), strict=True)))
     return list(zip(fits, evaluate(smpl, params), strict=True))
+
+
+def print_read(path, points, unit, what='points'):
+    """Prints in which unit a single target came (None: --fit_scale finds it), and how many of its points are NaN."""
+    missing = count_missing(points)
+    print(f'{path}: ' + (f'in {unit}' if unit else 'unit left to --fit_scale')
+          + (f', {missing} {what} missing' if missing else ''))
+
+
+def read_extras(points, unit):
+    """What _params.npz and summary.csv keep of how a target in space was read; see print_read."""
+    return {'missing': count_missing(points), **({'unit': unit} if unit else {})}
+
+
+def read_columns(args):
+    """The columns of read_extras in summary.csv, and of the scale that --fit_scale finds in place of a unit."""
+    return ['scale' if args.fit_scale else 'unit', 'missing']
+
+
+def count_missing(points):
+    """How many of points [L, 3] are NaN."""
+    return int(np.sum(~np.isfinite(points).all(axis=1)))
+
+
+def check_result(path, fit, vertices):
+    """Raises InputError, which names the target's path, where a OneFit or its vertices are not finite."""
+    if not all(np.isfinite(part).all() for part in (vertices, *fit.params, list(fit.others.values()),
+                                                    list(fit.after.values()))):
+        raise InputError(f'{path}: the fit is not finite after {fit.iterations} iterations ({fit.status})')
 
 
 def write_head(out, mesh, args, model, params):

@@ -64,7 +64,7 @@ class LiveFit:
         the picture of the first fit.
         """
         mode, picture = self.args.visualize, os.path.join(self.args.out_path, names[0] + '_fit.png')
-        has_window = False
+        has_window, has_picture = False, os.path.isfile(picture)
         if self.live is not None:
             self._play()
             has_window = self.live.is_open
@@ -73,13 +73,14 @@ class LiveFit:
                 print(f'Written: {self.args.save_video}')
         elif not has_display():
             from utils.show import open_for
-            open_for(mode, self.shape, 'Fit', f'see {picture}, or --visualize browser', keepalive=False)
-        if mode in (True, 'window') and not has_window:
+            otherwise = f'see {picture}, or --visualize browser' if has_picture else 'see --visualize browser'
+            open_for(mode, self.shape, 'Fit', otherwise, keepalive=False)
+        if mode in (True, 'window') and not has_window and has_picture:
             open_picture(picture)
         if self.args.export_html or mode == 'browser':
             from utils.export_html import find_look
             if look is None:
-                beside = read_image(picture) if os.path.isfile(picture) else None
+                beside = read_image(picture) if has_picture else None
                 shown = *find_look(model_fname, model), beside
             else:
                 shown = look()

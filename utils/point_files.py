@@ -72,8 +72,8 @@ def check_places(path, points, what='points'):
     distances = _distances(there, np.median(there, axis=0))
     far = np.sum(distances > FAR * np.median(distances))
     if far:
-        raise InputError(f'{path}: {far} of {len(there)} {what} lie {distances.max():.3g} from the middle, half of them '
-                         f'within {np.median(distances):.3g}; expected nan where one is missing')
+        raise InputError(f'{path}: {far} of {len(there)} {what} lie up to {distances.max():.3g} from the middle, half '
+                         f'of them within {np.median(distances):.3g}; expected nan where one is missing')
 
 
 def unit_scale(points, template_points, unit, path='points'):
