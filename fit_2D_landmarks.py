@@ -155,7 +155,7 @@ def main(args):
     def read(photo):
         height, width = read_image(photo.path).shape[:2]
         lmks = read_image_points(photo.lmks)
-        check_image_lmks(photo.lmks.path, lmks, template_lmks, height, width)
+        check_image_lmks(photo.lmks.label, lmks, template_lmks, height, width)
         return lmks, height, place[photo]
 
     def fit(examples):
@@ -169,7 +169,7 @@ def main(args):
     def write(photo, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, photo.name)
         (target_lmks, height, number), scale = example, found.others['scale']
-        check_result(photo.path, found, vertices)
+        check_result(photo.label, found, vertices)
         live.show(example, found, vertices)
         lmks = project(get_model_lmks(vertices, model['f'], *embedding), scale, height)
         distances = np.linalg.norm(lmks - target_lmks, axis=1)
@@ -271,5 +271,6 @@ if __name__ == '__main__':
                         help='texel table or UV layout of the model (default: the one that belongs to it)')
     parser.add_argument('--texture', type=str2bool, default=True,
                         help='texture the mesh with the photo (default: %(default)s)')
-    add_fit_flags(parser, WEIGHTS, formats=('obj', 'glb'))
+    add_fit_flags(parser, WEIGHTS, {'lmk': "distances of the landmarks, as parts of the target's width or height"},
+                  formats=('obj', 'glb'))
     run_script(main, parser.parse_args())

@@ -137,9 +137,9 @@ def main(args):
 
     def read(target):
         lmks = read_points(target)
-        factor, unit = (1.0, None) if args.fit_scale else unit_scale(lmks, template_lmks, args.unit, target.path)
+        factor, unit = (1.0, None) if args.fit_scale else unit_scale(lmks, template_lmks, args.unit, target.label)
         if len(targets) == 1:
-            print_read(target.path, lmks, unit)
+            print_read(target.label, lmks, unit)
         return factor * lmks, place[target], unit
 
     def fit(examples):
@@ -150,7 +150,7 @@ def main(args):
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
-        check_result(target.path, found, vertices)
+        check_result(target.label, found, vertices)
         live.show(example, found, vertices)
         lmks = get_model_lmks(vertices, model['f'], *embedding)
         target_lmks = example[0] * found.others.get('scale', 1.0)
@@ -208,5 +208,5 @@ if __name__ == '__main__':
     parser.add_argument('--unit', choices=('auto', 'm', 'cm', 'mm'), default='auto',
                         help='of the landmarks; auto tells it by their extent (default: %(default)s)')
     parser.add_argument('--fit_scale', action='store_true', help='find the scale of the landmarks as well')
-    add_fit_flags(parser, WEIGHTS)
+    add_fit_flags(parser, WEIGHTS, {'lmk': 'distances of the landmarks, in millimetres'})
     run_script(main, parser.parse_args())

@@ -137,7 +137,7 @@ def main(args):
     def read(target):
         vertices, unit = one or read_target(target, model, model_fname, args)
         if one:
-            print_read(target.path, vertices, unit, 'vertices')
+            print_read(target.label, vertices, unit, 'vertices')
         return vertices, place[target], unit
 
     def fit(examples):
@@ -149,7 +149,7 @@ def main(args):
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
-        check_result(target.path, found, vertices)
+        check_result(target.label, found, vertices)
         live.show(example, found, vertices)
         target_vertices = example[0] * found.others.get('scale', 1.0)
         distances = 1000 * np.linalg.norm(vertices - target_vertices, axis=1)
@@ -191,7 +191,7 @@ def read_target(target, model, model_fname, args):
     vertices = read_registered_mesh(target, model['f'], len(model['v_template']), os.path.basename(model_fname))
     if args.fit_scale:
         return vertices, None
-    metres, unit = unit_scale(vertices, model['v_template'], args.unit, target.path)
+    metres, unit = unit_scale(vertices, model['v_template'], args.unit, target.label)
     return metres * vertices, unit
 
 
@@ -216,5 +216,5 @@ if __name__ == '__main__':
     parser.add_argument('--unit', choices=('auto', 'm', 'cm', 'mm'), default='auto',
                         help='of the meshes; auto tells it by their extent (default: %(default)s)')
     parser.add_argument('--fit_scale', action='store_true', help='find the scale of the meshes as well')
-    add_fit_flags(parser, WEIGHTS)
+    add_fit_flags(parser, WEIGHTS, {'data': 'distances of the vertices, in metres'})
     run_script(main, parser.parse_args())

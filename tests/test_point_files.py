@@ -76,6 +76,12 @@ def test_a_row_of_an_array_of_several_is_read_alone(tmp_path):
     np.testing.assert_array_equal(flat, many[3, :, :2])
 
 
+def test_the_row_of_an_array_is_named(tmp_path):
+    many = np.stack([POINTS, np.ones((51, 3)), POINTS])
+    with pytest.raises(InputError, match=r'many.npy\[1\]: all points lie at one place'):
+        read(tmp_path, 'many.npy', many, index=1)
+
+
 @pytest.mark.parametrize('name', ['a.npy', 'a.txt', 'a.json', 'a.pp'])
 def test_of_68_points_the_jaw_line_is_left_out_and_that_is_said_once(name, tmp_path, capsys):
     all_68 = np.concatenate([np.full((17, 3), 7.0), POINTS])

@@ -41,7 +41,7 @@ def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_
     rows, waiting = [None] * len(targets), []
 
     def keep(place, row):
-        rows[place] = {'file': _file_of(targets[place]), 'name': targets[place].name, **row}
+        rows[place] = {'file': targets[place].label, 'name': targets[place].name, **row}
         bar.update()
 
     def fail(place, error):
@@ -160,10 +160,6 @@ def _free_memory():
     if not free and 'SC_AVPHYS_PAGES' in getattr(os, 'sysconf_names', ()):
         free.append(os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
     return min(free, default=2 << 30)
-
-
-def _file_of(target):
-    return target.path if target.index is None else f'{target.path}[{target.index}]'
 
 
 def _content(target):

@@ -10,6 +10,9 @@ from utils.files import InputError, check_folder
 from utils.flame_params import FlameParams, evaluate, load_init, zero_params
 
 OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
+PRIORS = {'shape': 'identity, in standard deviations', 'expr': 'expression, in standard deviations',
+          'neck_pose': 'rotation of the neck, in radians', 'jaw_pose': 'rotation of the jaw, in radians',
+          'eyeballs_pose': 'rotations of the eyes, in radians'}
 NUM_PICTURES = 20               # of more targets than this, the others get no picture
 
 
@@ -23,8 +26,12 @@ class OneFit(NamedTuple):
     status: str
 
 
-def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
-    """Adds the flags of all fits, one for each weight among them; formats: of the meshes, the usual one first."""
+def add_fit_flags(parser, weights, terms, formats=('ply', 'obj', 'glb')):
+    """Adds the flags of all fits, one for each weight among them.
+
+    terms: {name: what it is, with its unit} of the script's terms beside PRIORS. formats: of the meshes, the usual one
+    first.
+    """
     parser.add_argument('--out_path', default='./results', help='folder of the results (default: %(default)s)')
     parser.add_argument('--visualize', type=visualize, default=True,
                         help='True or window: show the fit in a window where there is one, else its picture; browser: '
@@ -43,12 +50,13 @@ def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
     parser.add_argument('--optimizer', choices=OPTIMIZERS, default='least_squares',
                         help="the batched solver, or SciPy's as TF_FLAME used them (default: %(default)s)")
     for name, weight in weights.items():
+        about = {**PRIORS, **terms}.get(name, 'as tf_residuals has it')
         parser.add_argument(f'--weight_{name}', type=float, default=weight,
-                            help='weight of the term (default: %(default)s)')
+                            help=f'weight of the squares of the term {name}: {about} (default: %(default)s)')
     parser.add_argument('--batch_size', type=int, help='targets held at once (default: as many as memory allows)')
     parser.add_argument('--resume', type=str2bool, nargs='?', const=True, default=False,
                         help='skip targets whose results are there (default: %(default)s)')
-    parser.add_argument('--init', help='start from the parameters in this file (.npz)')
+    parser.add_argument('--init', help='start from the parameters in this file (.npz, or .npy or .pkl of a dict)')
     parser.add_argument('--force', type=str2bool, nargs='?', const=True, default=False,
                         help='take --init of another model (default: %(default)s)')
     parser.add_argument('--shared_shape', type=str2bool, nargs='?', const=True, default=False,
@@ -147,10 +155,10 @@ def with_vertices(fits, smpl):
     return list(zip(fits, evaluate(smpl, params), strict=True))
 
 
-def print_read(path, points, unit, what='points'):
+def print_read(label, points, unit, what='points'):
     """Prints in which unit a single target came (None: --fit_scale finds it), and how many of its points are NaN."""
     missing = count_missing(points)
-    print(f'{path}: ' + (f'in {unit}' if unit else 'unit left to --fit_scale')
+    print(f'{label}: ' + (f'in {unit}' if unit else 'unit left to --fit_scale')
           + (f', {missing} {what} missing' if missing else ''))
 
 
@@ -169,11 +177,11 @@ def count_missing(points):
     return int(np.sum(~np.isfinite(points).all(axis=1)))
 
 
-def check_result(path, fit, vertices):
-    """Raises InputError, which names the target's path, where a OneFit or its vertices are not finite."""
+def check_result(label, fit, vertices):
+    """Raises InputError, which names the target, where a OneFit or its vertices are not finite."""
     if not all(np.isfinite(part).all() for part in (vertices, *fit.params, list(fit.others.values()),
                                                     list(fit.after.values()))):
-        raise InputError(f'{path}: the fit is not finite after {fit.iterations} iterations ({fit.status})')
+        raise InputError(f'{label}: the fit is not finite after {fit.iterations} iterations ({fit.status})')
 
 
 def write_head(out, mesh, args, model, params):

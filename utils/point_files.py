@@ -37,19 +37,19 @@ def read_points(target, num_points=51):
         points = points[NUM_JAW:]
     if points.shape != (num_points, 3):
         hint = ' (transpose it)' if points.shape in ((3, num_points), (3, num_points + NUM_JAW)) else ''
-        raise InputError(f'{target.path}: found {list(points.shape)}, expected [{num_points}, 3]{hint}')
+        raise InputError(f'{target.label}: found {list(points.shape)}, expected [{num_points}, 3]{hint}')
     points = points.astype(np.float64)
     if np.isinf(points).any():
-        raise InputError(f'{target.path}: {np.isinf(points).any(axis=1).sum()} points are infinite')
+        raise InputError(f'{target.label}: {np.isinf(points).any(axis=1).sum()} points are infinite')
     points[np.isnan(points).any(axis=1)] = np.nan
-    check_places(target.path, points)
+    check_places(target.label, points)
     return points
 
 
 def read_image_points(target):
     """Reads the points [51, 2] of a picture, float64, pixels from the top left; raises InputError for anything else."""
-    points = as_image_lmks(target.path, _load(target, 2))
-    check_places(target.path, points)
+    points = as_image_lmks(target.label, _load(target, 2))
+    check_places(target.label, points)
     return points
 
 
@@ -107,9 +107,9 @@ def _load(target, columns):
         try:
             return readers[suffix](target.path, columns)
         except OSError as error:
-            raise InputError(f'{target.path}: cannot be read: {error.strerror or error}') from error
+            raise InputError(f'{target.label}: cannot be read: {error.strerror or error}') from error
     if suffix not in ('.npy', '.npz', '.pkl'):
-        raise InputError(f'{target.path}: a {suffix or "file without suffix"}, expected .npy, {", ".join(readers)}')
+        raise InputError(f'{target.label}: a {suffix or "file without suffix"}, expected .npy, {", ".join(readers)}')
     return load_array(target)
 
 
@@ -123,10 +123,10 @@ def load_array(target):
         try:
             array = np.array(np.load(target.path, mmap_mode='r')[target.index])
         except (OSError, ValueError) as error:
-            raise InputError(f'{target.path}: not a whole .npy file of numbers') from error
+            raise InputError(f'{target.label}: not a whole .npy file of numbers') from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in 'iuf':
         kind = f'an array of {array.dtype}' if isinstance(array, np.ndarray) else f'a {type(array).__name__}'
-        raise InputError(f'{target.path}: {kind}, expected an array of numbers')
+        raise InputError(f'{target.label}: {kind}, expected an array of numbers')
     return array
 
 

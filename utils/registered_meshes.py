@@ -26,21 +26,22 @@ def read_registered_mesh(target, faces, num_vertices, model_name):
     suffix = os.path.splitext(target.path)[1].lower()
     readers = {'.ply': _read_ply, '.obj': _read_obj, '.npy': lambda _: (load_array(target), None)}
     if suffix not in readers:
-        raise InputError(f'{target.path}: a registered mesh is expected as {", ".join(MESH_SUFFIXES)}')
+        raise InputError(f'{target.label}: a registered mesh is expected as {", ".join(MESH_SUFFIXES)}')
     try:
         vertices, found_faces = readers[suffix](target.path)
     except OSError as error:
-        raise InputError(f'{target.path}: cannot be read: {error.strerror or error}') from error
+        raise InputError(f'{target.label}: cannot be read: {error.strerror or error}') from error
     if vertices.ndim == 3 and len(vertices) == 1:
         vertices = vertices[0]
     if vertices.ndim != 2 or vertices.shape[1] != 3:
-        raise InputError(f'{target.path}: found {list(vertices.shape)}, expected [{num_vertices}, 3]')
+        raise InputError(f'{target.label}: found {list(vertices.shape)}, expected [{num_vertices}, 3]')
     if len(vertices) != num_vertices:
         known = f' ({MODELS[len(vertices)]})' if len(vertices) in MODELS else ''
-        raise InputError(f'{target.path}: {len(vertices)} vertices{known}, expected the {num_vertices} of {model_name}')
+        raise InputError(f'{target.label}: {len(vertices)} vertices{known}, expected the {num_vertices} of '
+                         f'{model_name}')
     if found_faces is not None and len(found_faces):
-        _check_order(target.path, found_faces, np.asarray(faces), num_vertices, model_name)
-    return _with_missing(target.path, vertices.astype(np.float64))
+        _check_order(target.label, found_faces, np.asarray(faces), num_vertices, model_name)
+    return _with_missing(target.label, vertices.astype(np.float64))
 
 
 def _with_missing(path, vertices):
