@@ -60,6 +60,26 @@ def test_reordered_vertices_are_named_as_such(model, path):
         read(write(path, v[swapped], swapped[f]), model)
 
 
+def test_two_neighbours_that_are_swapped_are_found(model, path):
+    v, f = model
+    for one, other in ((66, 67), (66, 78), (66, 79), (60, 72)):                 # along, up, across, and at the rim
+        swapped = np.arange(len(v))
+        swapped[[one, other]] = [other, one]
+        with pytest.raises(InputError, match=r"another order than FLAME.pkl's \(\d of the edges join others"):
+            read(write(path, v[swapped], swapped[f]), model)
+
+
+def test_edges_that_are_turned_are_other_faces(model, tmp_path, capsys):
+    v, f = model
+    turned, half = f.copy(), len(f) // 2
+    for k in (13, 30):
+        a, b, c = f[k]                                                          # a cell's lower half; then its upper
+        d = f[half + k][2]
+        turned[k], turned[half + k] = [a, b, d], [b, c, d]
+    read(write(tmp_path / 'a.ply', v, turned), model)
+    assert 'near each other' in capsys.readouterr().out
+
+
 def test_other_faces_on_the_same_vertices_are_taken_and_that_is_said(model, tmp_path, capsys):
     v, f = model
     a = f[:len(f) // 2, 0]

@@ -67,7 +67,38 @@ def _check_order(path, found, faces, num_vertices, model_name):
     if far.any():
         raise InputError(f"{path}: the vertices are in another order than {model_name}'s ({far.mean():.0%} of the "
                          'edges join what lies apart on it): export the mesh again with the order of the vertices kept')
-    say_once(f"Meshes with other faces than {model_name}'s: taken, as they join the same vertices")
+    moved = _renumbered(found, faces, num_vertices)
+    if moved:
+        raise InputError(f"{path}: the vertices are in another order than {model_name}'s ({moved} of the edges join "
+                         'others than on it): export the mesh again with the order of the vertices kept')
+    say_once(f"Meshes with other faces than {model_name}'s: taken, as they join what lies near each other on it")
+
+
+def _renumbered(found, faces, num_vertices):
+    """How many edges show that a mesh is the model with other numbers on some vertices; 0 where its faces are others.
+
+    Numbers change neither how many faces there are nor how many meet at each vertex. Where that is so for other faces
+    as well, these come about by turning edges: each new edge joins the ends across an edge that is no more.
+    """
+    meeting = [np.sort(np.bincount(part.ravel(), minlength=num_vertices)) for part in (found, faces)]
+    if not np.array_equal(*meeting):
+        return 0
+    (there, _), (edges, ends) = (_edges(part, num_vertices) for part in (found, faces))
+    order = np.argsort(edges, kind='stable')
+    edges, ends = edges[order], ends[order]
+    inner = np.flatnonzero(edges[1:] == edges[:-1])
+    across = _numbers(ends[inner], ends[inner + 1], num_vertices)[~np.isin(edges[inner], there)]
+    return len(np.setdiff1d(there, np.concatenate([edges, across])))
+
+
+def _edges(faces, num_vertices):
+    """A number for each edge of each face [3 F], and the corner across it [3 F]."""
+    a, b, c = np.asarray(faces, np.int64).T
+    return _numbers(np.r_[a, b, c], np.r_[b, c, a], num_vertices), np.r_[c, a, b]
+
+
+def _numbers(one, other, num_vertices):
+    return np.minimum(one, other) * num_vertices + np.maximum(one, other)
 
 
 def _sorted_rows(faces):
