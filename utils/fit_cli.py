@@ -45,7 +45,7 @@ def add_fit_flags(parser, weights, terms, formats=('ply', 'obj', 'glb')):
     parser.add_argument('--num_morphs', type=int, default=50,
                         help='sliders in a glb for identity, and as many for expression (default: %(default)s)')
     parser.add_argument('--num_pictures', type=num_pictures, default=NUM_PICTURES,
-                        help='so many of the targets get a picture of their fit: a number or all '
+                        help='so many targets, the first ones, get a picture of their fit: a number or all '
                              '(default: %(default)s)')
     parser.add_argument('--optimizer', choices=OPTIMIZERS, default='least_squares',
                         help="the batched solver, or SciPy's as TF_FLAME used them (default: %(default)s)")
