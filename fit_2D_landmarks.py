@@ -45,11 +45,13 @@ from utils.fit_batches import (  # noqa: E402
     exit_if_failed,
     fit_identity,
     run_batches,
+    sizes_of,
+    tell_of,
 )
 from utils.fit_cli import (  # noqa: E402
-    NUM_SHOWN,
     add_fit_flags,
     check_fit_flags,
+    check_result,
     fit_extras,
     fit_weights,
     load_start,
@@ -162,7 +164,7 @@ def main(args):
     def read(photo):
         height, width = read_image(photo.path).shape[:2]
         lmks = read_image_points(photo.lmks)
-        check_image_lmks(photo.lmks.path, lmks, template_lmks, height, width)
+        check_image_lmks(photo.lmks.label, lmks, template_lmks, height, width)
         return lmks, height, place[photo]
 
     def fit(examples):
@@ -176,6 +178,7 @@ def main(args):
     def write(photo, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, photo.name)
         (target_lmks, height, number), scale = example, found.others['scale']
+        check_result(photo.label, found, vertices)
         live.show(example, found, vertices)
         lmks = project(get_model_lmks(vertices, model['f'], *embedding), scale, height)
         distances = np.linalg.norm(lmks - target_lmks, axis=1)
@@ -195,29 +198,34 @@ def main(args):
             write_head(out, mesh, args, model, found.params)
         with write_beside(out + '_scale.npy') as temporary:
             np.save(temporary, np.float64(scale))
-        if number < NUM_SHOWN:
+        if number < args.num_pictures:
             drawn = screen_points(vertices, scale, height)
             write_image(out + '_fit.png', fit_picture(target_img, target_lmks, lmks, drawn, model['f']))
         extras = {**fit_extras(found, weights), **distances, 'scale': scale, 'image_height': height,
                   'camera': 'x = scale * X, y = image_height - scale * Y'}
         save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(photo, settings),
+                    files=sizes_of(files_of(photo)),
                     embedding_name=os.path.basename(flame_lmk_path), embedding_sha256=settings['embedding'])
         return {key: extras[key] for key in ('status', 'iterations', *columns)}
 
+    def files_of(photo):
+        out = os.path.join(args.out_path, photo.name)
+        return ([out + '_scale.npy'] + [out + '_fit.png'] * (place[photo] < args.num_pictures)
+                + [out + '.glb'] * (args.format == 'glb')
+                + ([out + '.obj'] if table is None else textured_files(out, [photo.path])))
+
     def is_complete(photo):
         out = os.path.join(args.out_path, photo.name)
-        files = [out + '_scale.npy'] + [out + '_fit.png'] * (place[photo] < NUM_SHOWN)
-        files += [out + '.obj'] if table is None else textured_files(out, [photo.path])
-        files += [out + '.glb'] * (args.format == 'glb')
-        return complete_row(out + '_params.npz', files, fit_identity(photo, settings), model_fname, columns)
+        return complete_row(out + '_params.npz', files_of(photo), fit_identity(photo, settings), model_fname, columns)
 
     batch_size = len(photos) if args.shared_shape else args.batch_size or default_batch_size(4 << 20, 512)
     rows = run_batches(photos, args.out_path, batch_size, read, fit, write, columns,
                        is_complete if args.resume else None, problems)
+    tell_of(rows, args.out_path)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, photos[0].name)
-    print(f'Written: {first}.obj, {first}_scale.npy, {first}_params.npz, {first}_fit.png'
-          + (f', {first}_views.png' if table else '')
+    print(f'Written: {first}.obj, {first}_scale.npy, {first}_params.npz'
+          + f', {first}_fit.png' * (args.num_pictures > 0) + (f', {first}_views.png' if table else '')
           + (f' and so on for {len(photos)} photos, {args.out_path}/summary.csv' if len(photos) > 1 else ''))
 
     paths = {photo.name: photo.path for photo in photos}
@@ -275,5 +283,6 @@ if __name__ == '__main__':
                         help='texel table or UV layout of the model (default: the one that belongs to it)')
     parser.add_argument('--texture', type=str2bool, default=True,
                         help='texture the mesh with the photo (default: %(default)s)')
-    add_fit_flags(parser, WEIGHTS, formats=('obj', 'glb'))
+    add_fit_flags(parser, WEIGHTS, {'lmk': "distances of the landmarks, as parts of the target's width or height"},
+                  formats=('obj', 'glb'))
     run_script(main, parser.parse_args())

@@ -30,17 +30,22 @@ from utils.fit_batches import (  # noqa: E402
     exit_if_failed,
     fit_identity,
     run_batches,
+    sizes_of,
+    tell_of,
 )
 from utils.fit_cli import (  # noqa: E402
-    NUM_SHOWN,
     add_fit_flags,
     check_fit_flags,
+    check_result,
     fit_extras,
     fit_weights,
     load_start,
     matrix_dtype,
     one_by_one,
     print_fit,
+    print_read,
+    read_columns,
+    read_extras,
     rows_of,
     settings_of,
     start_params,
@@ -132,26 +137,25 @@ def main(args):
 
     live = LiveFit(args, smpl, panes, (1, 1), [target.name for target in targets], upright=True)
     solver = FitSolver(tf_residuals, weights, points, args.optimizer, STAGES, watch=live.watch)
-    columns = [*term_columns(args, weights), 'lmk_rms_mm', 'lmk_max_mm']
+    columns = [*term_columns(args, weights), 'lmk_rms_mm', 'lmk_max_mm', *read_columns(args)]
     place = {target: i for i, target in enumerate(targets)}
 
     def read(target):
         lmks = read_points(target)
-        factor, unit = (1.0, 'm') if args.fit_scale else unit_scale(lmks, template_lmks, args.unit, target.path)
+        factor, unit = (1.0, None) if args.fit_scale else unit_scale(lmks, template_lmks, args.unit, target.label)
         if len(targets) == 1:
-            missing = np.sum(~np.isfinite(lmks).all(axis=1))
-            print(f'{target.path}: ' + ('unit left to --fit_scale' if args.fit_scale else f'in {unit}')
-                  + (f', {missing} points missing' if missing else ''))
-        return factor * lmks, place[target]
+            print_read(target.label, lmks, unit)
+        return factor * lmks, place[target], unit
 
     def fit(examples):
         live.start(examples[0])
-        lmks, places = zip(*examples, strict=True)
+        lmks, places, _ = zip(*examples, strict=True)
         return with_vertices(fit_lmk3d(np.array(lmks), solver, template_lmks, root, sizes, rows_of(start, places),
                                        args.fit_scale, args.smooth if args.shared_shape else None), smpl)
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
+        check_result(target.label, found, vertices)
         live.show(example, found, vertices)
         lmks = get_model_lmks(vertices, model['f'], *embedding)
         target_lmks = example[0] * found.others.get('scale', 1.0)
@@ -161,25 +165,30 @@ def main(args):
             print_fit(found, weights, 'Distance of the landmarks: RMS {lmk_rms_mm:.3f} mm, at most '
                                       '{lmk_max_mm:.3f} mm'.format(**distances))
         write_head(out, Mesh(vertices, model['f']), args, model, found.params)
-        if example[1] < NUM_SHOWN:
+        if example[1] < args.num_pictures:
             rot = found.params.rot[0]
             write_image(out + '_fit.png', landmarks_picture(vertices, model['f'], target_lmks, lmks, rot))
-        extras = {**fit_extras(found, weights), **distances, **found.others}
+        extras = {**fit_extras(found, weights), **distances, **found.others, **read_extras(example[0], example[2])}
         save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(target, settings),
+                    files=sizes_of(files_of(target)),
                     embedding_name=os.path.basename(flame_lmk_path), embedding_sha256=settings['embedding'])
         return {key: extras[key] for key in ('status', 'iterations', *columns)}
 
+    def files_of(target):
+        out = os.path.join(args.out_path, target.name)
+        return [f'{out}.{args.format}'] + [out + '_fit.png'] * (place[target] < args.num_pictures)
+
     def is_complete(target):
         out = os.path.join(args.out_path, target.name)
-        files = [f'{out}.{args.format}'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
-        return complete_row(out + '_params.npz', files, fit_identity(target, settings), model_fname, columns)
+        return complete_row(out + '_params.npz', files_of(target), fit_identity(target, settings), model_fname, columns)
 
     batch_size = len(targets) if args.shared_shape else args.batch_size or default_batch_size(4 << 20, 512)
     rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns,
                        is_complete if args.resume else None)
+    tell_of(rows, args.out_path)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, targets[0].name)
-    print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
+    print(f'Written: {first}.{args.format}, {first}_params.npz' + f', {first}_fit.png' * (args.num_pictures > 0)
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
     live.end(model, model_fname)
 
@@ -204,5 +213,5 @@ if __name__ == '__main__':
     parser.add_argument('--unit', choices=('auto', 'm', 'cm', 'mm'), default='auto',
                         help='of the landmarks; auto tells it by their extent (default: %(default)s)')
     parser.add_argument('--fit_scale', action='store_true', help='find the scale of the landmarks as well')
-    add_fit_flags(parser, WEIGHTS)
+    add_fit_flags(parser, WEIGHTS, {'lmk': 'distances of the landmarks, in millimetres'})
     run_script(main, parser.parse_args())

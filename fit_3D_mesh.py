@@ -29,17 +29,22 @@ from utils.fit_batches import (  # noqa: E402
     exit_if_failed,
     fit_identity,
     run_batches,
+    sizes_of,
+    tell_of,
 )
 from utils.fit_cli import (  # noqa: E402
-    NUM_SHOWN,
     add_fit_flags,
     check_fit_flags,
+    check_result,
     fit_extras,
     fit_weights,
     load_start,
     matrix_dtype,
     one_by_one,
     print_fit,
+    print_read,
+    read_columns,
+    read_extras,
     rows_of,
     settings_of,
     start_params,
@@ -119,7 +124,7 @@ def main(args):
     start, _ = load_start(args, model_fname, sizes, len(targets))
     settings = settings_of(args, weights, unit=args.unit, fit_scale=args.fit_scale)
     place = {target: i for i, target in enumerate(targets)}
-    examples_of_one = [read_target(targets[0], model, model_fname, args)] if len(targets) == 1 else []
+    one = read_target(targets[0], model, model_fname, args) if len(targets) == 1 else None
     smpl = SMPLVertices(model, matrix_dtype=matrix_dtype(weights, WEIGHTS))
 
     def panes(example, vertices, scale):
@@ -133,20 +138,24 @@ def main(args):
     names = [target.name for target in targets]
     live = LiveFit(args, smpl, panes, (1, 2), names, upright=True, bar=(0, SHOWN_MM, 'mm'))
     solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8, watch=live.watch)
-    columns = [*term_columns(args, weights), 'vertex_rms_mm', 'vertex_max_mm']
+    columns = [*term_columns(args, weights), 'vertex_rms_mm', 'vertex_max_mm', *read_columns(args)]
 
     def read(target):
-        return (examples_of_one or [read_target(target, model, model_fname, args)])[0], place[target]
+        vertices, unit = one or read_target(target, model, model_fname, args)
+        if one:
+            print_read(target.label, vertices, unit, 'vertices')
+        return vertices, place[target], unit
 
     def fit(examples):
         live.start(examples[0])
-        vertices, places = zip(*examples, strict=True)
+        vertices, places, _ = zip(*examples, strict=True)
         return with_vertices(fit_mesh(np.array(vertices), solver, model['v_template'], root, sizes,
                                       rows_of(start, places), args.fit_scale,
                                       args.smooth if args.shared_shape else None), smpl)
 
     def write(target, example, result):
         (found, vertices), out = result, os.path.join(args.out_path, target.name)
+        check_result(target.label, found, vertices)
         live.show(example, found, vertices)
         target_vertices = example[0] * found.others.get('scale', 1.0)
         distances = 1000 * np.linalg.norm(vertices - target_vertices, axis=1)
@@ -155,33 +164,41 @@ def main(args):
             print_fit(found, weights, 'Distance of the vertices: RMS {vertex_rms_mm:.3f} mm, at most '
                                       '{vertex_max_mm:.3f} mm'.format(**distances))
         write_head(out, Mesh(vertices, model['f']), args, model, found.params)
-        if example[1] < NUM_SHOWN:
+        if example[1] < args.num_pictures:
             write_image(out + '_fit.png', distance_picture(vertices, model['f'], target_vertices, found.params.rot[0]))
-        extras = {**fit_extras(found, weights), **distances, **found.others}
-        save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(target, settings))
+        extras = {**fit_extras(found, weights), **distances, **found.others, **read_extras(example[0], example[2])}
+        save_params(out + '_params.npz', found.params, model_fname, **extras, **fit_identity(target, settings),
+                    files=sizes_of(files_of(target)))
         return {key: extras[key] for key in ('status', 'iterations', *columns)}
+
+    def files_of(target):
+        out = os.path.join(args.out_path, target.name)
+        return [f'{out}.{args.format}'] + [out + '_fit.png'] * (place[target] < args.num_pictures)
 
     def is_complete(target):
         out = os.path.join(args.out_path, target.name)
-        files = [f'{out}.{args.format}'] + [out + '_fit.png'] * (place[target] < NUM_SHOWN)
-        return complete_row(out + '_params.npz', files, fit_identity(target, settings), model_fname, columns)
+        return complete_row(out + '_params.npz', files_of(target), fit_identity(target, settings), model_fname, columns)
 
     batch_size = len(targets) if args.shared_shape else args.batch_size or default_batch_size(16 << 20, 64)
     rows = run_batches(targets, args.out_path, batch_size, read, fit, write, columns,
                        is_complete if args.resume else None)
+    tell_of(rows, args.out_path)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, targets[0].name)
-    print(f'Written: {first}.{args.format}, {first}_params.npz, {first}_fit.png'
+    print(f'Written: {first}.{args.format}, {first}_params.npz' + f', {first}_fit.png' * (args.num_pictures > 0)
           + (f' and so on for {len(targets)} targets, {args.out_path}/summary.csv' if len(targets) > 1 else ''))
     live.end(model, model_fname)
 
 
 def read_target(target, model, model_fname, args):
-    """The vertices [V, 3] of a target in metres (with --fit_scale as they are), NaN where one is missing."""
+    """The vertices [V, 3] of a target in metres (with --fit_scale as they are), NaN where one is missing, and the unit
+    that they came in (None).
+    """
     vertices = read_registered_mesh(target, model['f'], len(model['v_template']), os.path.basename(model_fname))
     if args.fit_scale:
-        return vertices
-    return unit_scale(vertices, model['v_template'], args.unit, target.path)[0] * vertices
+        return vertices, None
+    metres, unit = unit_scale(vertices, model['v_template'], args.unit, target.label)
+    return metres * vertices, unit
 
 
 def default_target(model_fname):
@@ -205,5 +222,5 @@ if __name__ == '__main__':
     parser.add_argument('--unit', choices=('auto', 'm', 'cm', 'mm'), default='auto',
                         help='of the meshes; auto tells it by their extent (default: %(default)s)')
     parser.add_argument('--fit_scale', action='store_true', help='find the scale of the meshes as well')
-    add_fit_flags(parser, WEIGHTS)
+    add_fit_flags(parser, WEIGHTS, {'data': 'distances of the vertices, in metres'})
     run_script(main, parser.parse_args())

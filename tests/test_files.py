@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.files import InputError, read_image, write_beside, write_image
+from utils.files import InputError, check_folder, read_image, write_beside, write_image
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):
@@ -35,6 +35,17 @@ def test_a_new_file_has_the_users_permissions(tmp_path):
     with write_beside(str(tmp_path / 'ours')):
         pass
     assert os.stat(tmp_path / 'ours').st_mode == os.stat(tmp_path / 'plain').st_mode
+
+
+def test_a_folder_is_tried_and_left_as_it_was(tmp_path):
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'lost').symlink_to(tmp_path / 'nowhere')
+    check_folder(str(tmp_path))
+    check_folder(str(tmp_path / 'new' / 'er'))
+    for path, there in (('file', 'file'), ('file/deep/er', 'file'), ('lost/deep', 'lost')):
+        with pytest.raises(InputError, match=f'{path}: cannot be written into: .*{there}: '):
+            check_folder(str(tmp_path / path))
+    assert sorted(os.listdir(tmp_path)) == ['file', 'lost']
 
 
 def test_pictures_come_back(tmp_path):

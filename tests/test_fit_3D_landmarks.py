@@ -20,6 +20,7 @@ from tests.fit_scripts import (
     summary,
 )
 from utils.files import read_image
+from utils.fit_solver import FitSolver
 from utils.landmarks import get_model_lmks, load_embedding
 from utils.mesh import Mesh
 from utils.sequence_fit import UNITS
@@ -112,6 +113,52 @@ def test_missing_points_are_left_out_and_that_is_said(fit, run, tmp_path):
     assert found.extras['lmk_rms_mm'] < 1.5
 
 
+def test_a_target_that_is_no_head_or_ends_in_no_number_stops_nothing(run, tmp_path, monkeypatch):
+    wild, lost = TARGET.copy(), TARGET.copy()
+    wild[5], lost[7] = 1e200, np.nan
+    many, one = tmp_path / 'many.npy', tmp_path / 'one.npy'
+    np.save(many, [TARGET, wild, np.ones_like(TARGET), lost, TARGET])
+    np.save(one, TARGET)
+    solve = FitSolver.__call__
+
+    def diverging(self, initial, data):
+        found = solve(self, initial, data)
+        found.values['trans'][-1] = np.nan
+        return found
+    monkeypatch.setattr(FitSolver, '__call__', diverging)
+    done = run('--target_lmk_path', many, '--unit', 'm', code=1)
+    assert '3 of 5 targets failed' in done.stderr and '1 of 5 targets have missing points' in done.stdout
+    rows = summary(run.out)
+    reasons = ('coordinates up to 1e+200', 'lie at one place', 'the fit is not finite after')
+    for name, reason in zip(('many_0002', 'many_0003', 'many_0005'), reasons, strict=True):
+        assert reason in rows[name]['status'] and not list(run.out.glob(f'{name}*'))
+    assert [(rows[f'many_000{i}']['unit'], rows[f'many_000{i}']['missing']) for i in (1, 4)] == [('m', '0'), ('m', '1')]
+    assert result(run.out, 'many_0004', MODEL).extras['missing'] == 1
+    done = run('--target_lmk_path', one, code=2)
+    assert 'one.npy: the fit is not finite after' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_so_many_pictures_are_made_and_missing_ones_and_cut_meshes_are_made_by_resume(run, tmp_path):
+    several = tmp_path / 'several.npy'
+    np.save(several, [TARGET, 1000 * TARGET])
+    done = run('--target_lmk_path', several, '--num_pictures', 1)
+    assert 'the targets came in different units (1 in m, 1 in mm)' in done.stdout
+    assert [path.name for path in run.out.glob('*_fit.png')] == ['several_0001_fit.png']
+    assert [row['unit'] for row in summary(run.out).values()] == ['m', 'mm']
+    params = [run.out / f'several_000{i}_params.npz' for i in (1, 2)]
+
+    def again(*flags):
+        before = [path.stat().st_mtime_ns for path in params]
+        run('--target_lmk_path', several, '--resume', *flags)
+        assert [row['unit'] for row in summary(run.out).values()] == ['m', 'mm']
+        return [path.stat().st_mtime_ns > time for path, time in zip(params, before, strict=True)]
+    assert again('--num_pictures', 0) == [False, False]
+    assert again('--num_pictures', 'all') == [False, True]
+    os.truncate(run.out / 'several_0001.ply', 100)
+    assert again() == [True, False]
+    assert os.path.getsize(run.out / 'several_0001.ply') == os.path.getsize(run.out / 'several_0002.ply')
+
+
 def test_a_fit_that_starts_at_its_result_stays_there(fit, run, tmp_path):
     several = save(tmp_path / 'same.npy', np.stack([TARGET, TARGET]))
     run('--target_lmk_path', several, '--init', fit.folder / 'synthetic_landmark_3d_params.npz')
@@ -198,7 +245,8 @@ def test_after_a_kill_it_goes_on_where_it_was(run, tmp_path):
     (['--weight_shape', '-1'], '--weight_shape -1.0: expected a finite number'),
     (['--batch_size', '0'], '--batch_size 0: expected 1'), (['--smooth', '1'], '--smooth is for frames of one person'),
     (['--target_lmk_path', 'absent.npy'], 'absent.npy: no such'),
-    (['--shared_shape', '--optimizer', 'BFGS'], '--shared_shape is for'), (['--init', 'absent.npz'], 'absent.npz'),
+    (['--shared_shape', '--optimizer', 'BFGS'], '--shared_shape is for'), (['--out_path', __file__], 'cannot be'),
+    (['--init', 'absent.npz'], 'absent.npz'),
     (['--unit', 'mm', '--target_lmk_path', synthetic_path('photo_landmarks')], 'found [51, 2], expected [51, 3]')])
 def test_bad_flags_get_one_line_and_nothing_is_written(run, flags, reason):
     done = run(*flags, code=2)

@@ -20,6 +20,7 @@ from tests.fit_scripts import (
     summary,
 )
 from utils.files import read_image
+from utils.fit_solver import FitSolver
 from utils.mesh import Mesh
 from utils.synthetic_head.demo import synthetic_path
 
@@ -108,6 +109,53 @@ def test_missing_vertices_take_no_part_and_a_fit_that_starts_at_its_result_stays
     spiked = result(run.out, 'frames_0002', MODEL)
     assert spiked.extras['vertex_max_mm'] > 40
     assert spiked.extras['iterations'] <= fit.extras['iterations']
+
+
+def test_a_target_that_is_no_head_or_ends_in_no_number_stops_nothing(run, tmp_path, monkeypatch):
+    wild, lost = TARGET.copy(), TARGET.copy()
+    wild[5], lost[7] = 1e200, np.nan
+    many, one = tmp_path / 'many.npy', tmp_path / 'one.npy'
+    np.save(many, [TARGET, wild, np.ones_like(TARGET), lost, TARGET])
+    np.save(one, TARGET)
+    solve = FitSolver.__call__
+
+    def diverging(self, initial, data):
+        found = solve(self, initial, data)
+        found.values['trans'][-1] = np.nan
+        return found
+    monkeypatch.setattr(FitSolver, '__call__', diverging)
+    done = run('--target_mesh_path', many, '--unit', 'm', code=1)
+    assert '3 of 5 targets failed' in done.stderr and '1 of 5 targets have missing points' in done.stdout
+    rows = summary(run.out)
+    reasons = ('coordinates up to 1e+200', 'lie at one place', 'the fit is not finite after')
+    for name, reason in zip(('many_0002', 'many_0003', 'many_0005'), reasons, strict=True):
+        assert reason in rows[name]['status'] and not list(run.out.glob(f'{name}*'))
+    assert [(rows[f'many_000{i}']['unit'], rows[f'many_000{i}']['missing']) for i in (1, 4)] == [('m', '0'), ('m', '1')]
+    assert result(run.out, 'many_0004', MODEL).extras['missing'] == 1
+    done = run('--target_mesh_path', one, code=2)
+    assert 'one.npy: in m\n' in done.stdout
+    assert 'one.npy: the fit is not finite after' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_so_many_pictures_are_made_and_missing_ones_and_cut_meshes_are_made_by_resume(run, tmp_path):
+    several = tmp_path / 'several.npy'
+    np.save(several, [TARGET, 1000 * TARGET])
+    done = run('--target_mesh_path', several, '--num_pictures', 1)
+    assert 'the targets came in different units (1 in m, 1 in mm)' in done.stdout
+    assert [path.name for path in run.out.glob('*_fit.png')] == ['several_0001_fit.png']
+    assert [row['unit'] for row in summary(run.out).values()] == ['m', 'mm']
+    params = [run.out / f'several_000{i}_params.npz' for i in (1, 2)]
+
+    def again(*flags):
+        before = [path.stat().st_mtime_ns for path in params]
+        run('--target_mesh_path', several, '--resume', *flags)
+        assert [row['unit'] for row in summary(run.out).values()] == ['m', 'mm']
+        return [path.stat().st_mtime_ns > time for path, time in zip(params, before, strict=True)]
+    assert again('--num_pictures', 0) == [False, False]
+    assert again('--num_pictures', 'all') == [False, True]
+    os.truncate(run.out / 'several_0001.ply', 100)
+    assert again() == [True, False]
+    assert os.path.getsize(run.out / 'several_0001.ply') == os.path.getsize(run.out / 'several_0002.ply')
 
 
 def test_with_a_free_scale_any_unit_will_do_and_the_fit_is_no_worse(fit, run, tmp_path):

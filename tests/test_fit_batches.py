@@ -12,8 +12,17 @@ import pytest
 
 from utils import fit_batches
 from utils.files import InputError
-from utils.fit_batches import complete_row, default_batch_size, exit_if_failed, fit_identity, run_batches
+from utils.fit_batches import (
+    complete_row,
+    default_batch_size,
+    exit_if_failed,
+    fit_identity,
+    run_batches,
+    sizes_of,
+    tell_of,
+)
 from utils.flame_params import save_params, zero_params
+from utils.least_squares import STATUS, TOO_LONG
 from utils.targets import Photo, Target, find_targets
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -155,6 +164,21 @@ def test_failures_among_several_end_in_one_line_and_code_1(capsys):
     assert capsys.readouterr().err == f'1 of 2 targets failed: see {os.path.join("out", "summary.csv")}\n'
 
 
+def test_what_needs_a_look_is_told_after_several_fits(capsys):
+    rows = [{'status': STATUS[TOO_LONG], 'iterations': 100, 'missing': 0, 'unit': 'm'},
+            {'status': 'step', 'iterations': 4, 'missing': 7, 'unit': 'mm'}, {'status': 'failed: x'},
+            {'status': 'step', 'iterations': 4, 'missing': 1, 'unit': 'mm'}]
+    tell_of(rows, 'out')
+    see = f'; see {os.path.join("out", "summary.csv")}'
+    assert capsys.readouterr().out.splitlines() == [
+        f'2 of 4 targets have missing points{see}', f'the targets came in different units (1 in m, 2 in mm){see}',
+        f'1 of 4 targets did not settle within 100 iterations{see}']
+    tell_of([{'status': 'step', 'iterations': 4, 'missing': 0, 'unit': 'm'}] * 2, 'out')
+    tell_of([{'status': 'step', 'iterations': 4}] * 2, 'out')
+    tell_of(rows[:1], 'out')                                            # a single fit has printed it
+    assert capsys.readouterr().out == ''
+
+
 # Going on
 
 @pytest.fixture
@@ -168,7 +192,7 @@ def done(tmp_path):
         params=str(tmp_path / 't_params.npz'), mesh=tmp_path / 't.ply')
     result.mesh.write_bytes(b'ply')
     save_params(result.params, zero_params(4, 2), result.model, status='step', iterations=7, term_lmk=1 / 3, rms=0.25,
-                **fit_identity(result.target, result.settings))
+                **fit_identity(result.target, result.settings), files=sizes_of([result.mesh]))
     return result
 
 
@@ -195,7 +219,10 @@ def test_a_result_of_other_settings_target_or_model_is_not_taken(done):
 def test_a_result_that_is_not_whole_is_not_taken(done):
     done.mesh.unlink()
     assert row_of(done) is None
+    done.mesh.write_bytes(b'pl')                                        # of another size than it was written
+    assert row_of(done) is None
     done.mesh.write_bytes(b'ply')
+    assert row_of(done) is not None
     with open(done.params, 'rb+') as file:
         file.truncate(os.path.getsize(done.params) // 2)
     assert row_of(done) is None

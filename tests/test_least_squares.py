@@ -20,8 +20,10 @@ from tests.small_fits import (
     tf_users,
 )
 from utils import least_squares
+from utils.files import InputError
 from utils.fit_solver import FitSolver
 from utils.least_squares import NO_GRADIENT, NO_STEP, NOT_FINITE, SETTLED, STATUS, TOO_LONG, tf_least_squares
+from utils.scipy_optimizer import ScipyOptimizerInterface
 
 CASES = [('points', 'plain'), ('points', 'users'), ('points', 'bent'), ('vertices', 'bent')]
 
@@ -214,6 +216,20 @@ def test_a_users_terms_work_with_all_optimisers_and_they_agree(solvers):
         further = solvers[name]({key: value[1:] for key, value in found.values.items()}, data)
         np.testing.assert_allclose(loss_of(further.before), lowest, rtol=1e-9)
         assert (loss_of(further.after) >= lowest * (1 - 1e-6)).all()
+        assert not any(status.endswith('.') for status in further.status)       # the scripts put one after it
+
+
+def test_scipys_limit_of_iterations_has_the_solvers_words(plain, monkeypatch):
+    data, _ = targets(plain.layer, 1)
+    minimize = ScipyOptimizerInterface.minimize
+
+    def hasty(self, *args, **kwargs):
+        self.optimizer_kwargs['options']['maxiter'] = 2
+        return minimize(self, *args, **kwargs)
+    monkeypatch.setattr(ScipyOptimizerInterface, 'minimize', hasty)
+    for name in ('L-BFGS-B', 'BFGS'):
+        found = FitSolver(*TERMS['plain'], plain.layer, name)(start('plain', 1), data)
+        assert found.status == [STATUS[TOO_LONG]] and found.iterations == [2]
 
 
 def test_rotations_of_results_are_at_most_pi(solvers):
@@ -239,9 +255,18 @@ def build(tf_residuals, weights, terms='users', further=()):
         return tf_least_squares(tf_residuals, weights, layer, initial, data)
 
 
-def test_a_term_without_weight_is_a_key_error():
-    with pytest.raises(KeyError, match='lips'):
-        build(tf_users, {name: weight for name, weight in USERS_WEIGHTS.items() if name != 'lips'})
+def build_scipy(tf_residuals, weights, terms='users'):
+    layer, _ = small_layer('points')
+    return FitSolver(tf_residuals, weights, layer, 'BFGS')(start(terms, 1), targets(layer, 1)[0])
+
+
+@pytest.mark.parametrize('solve', [build, build_scipy])
+def test_terms_and_weights_of_other_names_are_told_with_both(solve):
+    less = {name: weight for name, weight in USERS_WEIGHTS.items() if name != 'lips'}
+    for weights in (less, {**USERS_WEIGHTS, 'nose': 1.0}):
+        with pytest.raises(InputError, match='the terms of tf_residuals are lmk, shape, .*, lips, jaw_open, size, '
+                                             f'those of WEIGHTS {", ".join(weights)}: expected the same in both'):
+            solve(tf_users, weights)
 
 
 def test_a_negative_weight_is_named():
@@ -253,10 +278,12 @@ def test_a_variable_on_which_nothing_depends_is_named():
     with pytest.raises(ValueError, match="no term depends on the variable 'zoom'; the terms are lmk, shape, expr"):
         build(tf_users, USERS_WEIGHTS, further=['zoom'])
     with pytest.raises(ValueError, match="no term depends on the variable 'trans'; the terms are shape, expr"):
-        build(lambda params, points, data: {'shape': params.shape, 'expr': params.exp}, WEIGHTS, 'plain')
+        build(lambda params, points, data: {'shape': params.shape, 'expr': params.exp},
+              {'shape': 1.0, 'expr': 1.0}, 'plain')
 
 
-def test_a_term_that_depends_on_nothing_is_named():
+@pytest.mark.parametrize('solve', [build, build_scipy])
+def test_a_term_that_depends_on_nothing_is_named(solve):
     with pytest.raises(ValueError, match="term 'fixed' depends neither on the points nor on trans"):
-        build(lambda params, points, data: {**tf_plain(params, points, data), 'fixed': data.lmks[:, 0]},
+        solve(lambda params, points, data: {**tf_plain(params, points, data), 'fixed': data.lmks[:, 0]},
               {**WEIGHTS, 'fixed': 1.0}, 'plain')

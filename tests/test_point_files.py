@@ -76,6 +76,12 @@ def test_a_row_of_an_array_of_several_is_read_alone(tmp_path):
     np.testing.assert_array_equal(flat, many[3, :, :2])
 
 
+def test_the_row_of_an_array_is_named(tmp_path):
+    many = np.stack([POINTS, np.ones((51, 3)), POINTS])
+    with pytest.raises(InputError, match=r'many.npy\[1\]: all points lie at one place'):
+        read(tmp_path, 'many.npy', many, index=1)
+
+
 @pytest.mark.parametrize('name', ['a.npy', 'a.txt', 'a.json', 'a.pp'])
 def test_of_68_points_the_jaw_line_is_left_out_and_that_is_said_once(name, tmp_path, capsys):
     all_68 = np.concatenate([np.full((17, 3), 7.0), POINTS])
@@ -108,6 +114,35 @@ def test_anything_else_is_named_in_one_line(name, content, reason, tmp_path):
     with pytest.raises(InputError, match=reason) as error:
         read(tmp_path, name, content)
     assert str(tmp_path / name) in str(error.value) and '\n' not in str(error.value)
+
+
+def with_one(value):
+    points = POINTS.copy()
+    points[5] = value
+    return points
+
+
+@pytest.mark.parametrize('points, reason', [
+    (np.ones((51, 3)), 'all points lie at one place'), (np.zeros((51, 3)), 'all points lie at one place'),
+    (1e-200 * POINTS, 'all points lie at one place'), (1e11 + 1e-3 * POINTS, 'all points lie at one place'),
+    (np.where(np.arange(51)[:, None] < 7, 1.0, 2.0) + np.zeros(3), 'all points lie at two places'),
+    (1e200 * POINTS, r'coordinates up to \d.*e\+200, expected 1e\+12 at most'),
+    (with_one(1e200), r'coordinates up to 1e\+200'), (with_one(-1e5), '1 of 51 points lie'),
+    (with_one(1e9), r'1 of 51 points lie up to 1.73e\+09 from the middle, half of them within 1')])
+def test_points_that_are_no_head_in_any_unit_are_refused(points, reason, tmp_path):
+    with pytest.raises(InputError, match=f'a.npy: {reason}'):
+        read(tmp_path, 'a.npy', points)
+
+
+@pytest.mark.parametrize('points', [1e6 * POINTS, 1e-6 * POINTS, 1e6 + POINTS, with_one(99),
+                                    np.where(np.arange(51)[:, None] > 2, np.nan, POINTS)])
+def test_points_of_any_scale_at_any_place_are_taken(points, tmp_path):
+    np.testing.assert_array_equal(read(tmp_path, 'a.npy', points), points)
+
+
+def test_points_of_a_picture_at_one_place_are_named_as_such(tmp_path):
+    with pytest.raises(InputError, match='all points lie at one place'):
+        read(tmp_path, 'a.npy', np.full((51, 2), 100.0), read_image_points)
 
 
 def test_files_that_are_missing_or_damaged_are_named(tmp_path):

@@ -60,6 +60,26 @@ def test_reordered_vertices_are_named_as_such(model, path):
         read(write(path, v[swapped], swapped[f]), model)
 
 
+def test_two_neighbours_that_are_swapped_are_found(model, path):
+    v, f = model
+    for one, other in ((66, 67), (66, 78), (66, 79), (60, 72)):                 # along, up, across, and at the rim
+        swapped = np.arange(len(v))
+        swapped[[one, other]] = [other, one]
+        with pytest.raises(InputError, match=r"another order than FLAME.pkl's \(\d of the edges join others"):
+            read(write(path, v[swapped], swapped[f]), model)
+
+
+def test_edges_that_are_turned_are_other_faces(model, tmp_path, capsys):
+    v, f = model
+    turned, half = f.copy(), len(f) // 2
+    for k in (13, 30):
+        a, b, c = f[k]                                                          # a cell's lower half; then its upper
+        d = f[half + k][2]
+        turned[k], turned[half + k] = [a, b, d], [b, c, d]
+    read(write(tmp_path / 'a.ply', v, turned), model)
+    assert 'near each other' in capsys.readouterr().out
+
+
 def test_other_faces_on_the_same_vertices_are_taken_and_that_is_said(model, tmp_path, capsys):
     v, f = model
     a = f[:len(f) // 2, 0]
@@ -132,6 +152,10 @@ def test_meshes_of_other_models_are_named(model, tmp_path, count, known):
     ('a.obj', b'', '0 vertices, expected the 144'), ('a.obj', b'v 1 1 1\n' * 144 + b'f 1 2 145\n', '0 to 144, but'),
     ('a.obj', b'v 1 1 inf\n' * 144, '144 vertices are infinite'),
     ('a.obj', b'v 0 0 0\n' * 144, '0 of 144 vertices are'),
+    ('a.npy', np.ones((144, 3)), 'all vertices lie at one place'),
+    ('a.obj', b'v 1 1 1\nv 2 2 2\n' * 72, 'all vertices lie at two places'),
+    ('a.npy', np.arange(432.0).reshape(144, 3) ** 99, r'coordinates up to .*e\+260'),
+    ('a.npy', np.arange(432.0).reshape(144, 3) + 1e9 * (np.arange(144) == 3)[:, None], '1 of 144 vertices lie'),
     ('a.stl', b'', 'expected as .ply, .obj, .npy'), ('a.ply', None, 'cannot be read: No such file'),
     ('a.npy', np.ones((3, 144)), r'found \[3, 144\], expected \[144, 3\]'), ('a.npy', np.ones(3), r'found \[3\]'),
     ('a.npy', np.full((144, 3), 'a'), 'an array of <U1')])

@@ -36,6 +36,18 @@ def write_beside(path):
             os.remove(temporary)
 
 
+def check_folder(path):
+    """Raises InputError where no file can be written into a folder, or where it is missing, it cannot be made."""
+    there = os.path.abspath(path)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    try:
+        with tempfile.TemporaryDirectory(prefix='.writing_', dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f'{path}: cannot be written into: {there}: {error.strerror or error}') from error
+
+
 def numbered_name(start, end):
     """The first of start_01end, start_02end .. that is not there yet."""
     number = 1

@@ -3,6 +3,7 @@
 A target is what utils/targets.py finds. A result is whole once its _params.npz is there, which is written last and says
 by which target, model and settings it came about; so a run that was killed can go on where it was.
 """
+import collections
 import contextlib
 import csv
 import hashlib
@@ -20,6 +21,7 @@ from utils.point_files import load_array
 SUMMARY = 'summary.csv'
 FIRST_COLUMNS = ('file', 'name', 'status', 'iterations')
 FAILED = 'failed: '
+TOO_LONG = 'too many iterations'         # the status that the solvers give
 
 
 def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_complete=None, problems=()):
@@ -39,7 +41,7 @@ def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_
     rows, waiting = [None] * len(targets), []
 
     def keep(place, row):
-        rows[place] = {'file': _file_of(targets[place]), 'name': targets[place].name, **row}
+        rows[place] = {'file': targets[place].label, 'name': targets[place].name, **row}
         bar.update()
 
     def fail(place, error):
@@ -84,6 +86,24 @@ def run_batches(targets, out_path, batch_size, read, fit, write, columns=(), is_
     return rows
 
 
+def tell_of(rows, out_path):
+    """Prints what of several fits needs a look: missing points, different units, and fits that did not settle."""
+    if len(rows) == 1:
+        return
+    done = [row for row in rows if not row['status'].startswith(FAILED)]
+    missing = sum(bool(row.get('missing')) for row in done)
+    units = collections.Counter(row['unit'] for row in done if 'unit' in row)
+    too_long = [row['iterations'] for row in done if row['status'] == TOO_LONG]
+    lines = [f'{missing} of {len(rows)} targets have missing points'] * bool(missing)
+    if len(units) > 1:
+        counts = ', '.join(f'{count} in {unit}' for unit, count in units.items())
+        lines += [f'the targets came in different units ({counts})']
+    if too_long:
+        lines += [f'{len(too_long)} of {len(rows)} targets did not settle within {max(too_long)} iterations']
+    for line in lines:
+        print(f'{line}; see {os.path.join(out_path, SUMMARY)}')
+
+
 def exit_if_failed(rows, out_path):
     """Ends the script with exit code 1 and one line on stderr where some of several targets failed."""
     failed = sum(row['status'].startswith(FAILED) for row in rows)
@@ -106,18 +126,26 @@ def fit_identity(target, settings):
             'settings': json.dumps(settings, sort_keys=True)}
 
 
+def sizes_of(files):
+    """What a result keeps (as `files`) of the files that belong to it: their names and sizes in bytes, as JSON."""
+    return json.dumps({os.path.basename(path): os.path.getsize(path) for path in files})
+
+
 def complete_row(params_path, files, identity, model_fname, columns):
-    """Returns the row of a result that is whole: its params and its other files are there, the params read well and are
-    of this identity (fit_identity) and model. None else.
+    """Returns the row of a result that is whole: its params and its other files are there, these as large as the params
+    say (sizes_of), the params read well and are of this identity (fit_identity) and model. None else.
     """
     if not all(map(os.path.isfile, (params_path, *files))):
         return None
     wanted = ('status', 'iterations', *columns)
     try:
-        extras = load_extras(params_path, {*wanted, *identity, 'model_name', 'model_sha256', 'model_version'})
+        extras = load_extras(params_path, {*wanted, *identity, 'files', 'model_name', 'model_sha256', 'model_version'})
+        kept = json.loads(extras.get('files', '{}'))
     except InputError:
         return None
     if any(extras.get(key) != value for key, value in identity.items()) or not same_model(extras, model_fname):
+        return None
+    if any(kept.get(name) != size for name, size in json.loads(sizes_of(files)).items()):
         return None
     return {key: extras[key] for key in wanted} if all(key in extras for key in wanted) else None
 
@@ -142,10 +170,6 @@ def _free_memory():
     if not free and 'SC_AVPHYS_PAGES' in getattr(os, 'sysconf_names', ()):
         free.append(os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
     return min(free, default=2 << 30)
-
-
-def _file_of(target):
-    return target.path if target.index is None else f'{target.path}[{target.index}]'
 
 
 def _content(target):

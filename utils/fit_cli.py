@@ -1,15 +1,20 @@
 """What the fit scripts share at the command line: their flags, the start that --init names, and what they print."""
+import argparse
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from utils.browser import check_page
 from utils.cli import add_page_flags, str2bool, visualize
-from utils.files import InputError
+from utils.files import InputError, check_folder
 from utils.flame_params import FlameParams, evaluate, load_init, zero_params
 
 OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
-NUM_SHOWN = 20                  # of more targets than this, the others get no picture
+PRIORS = {'shape': 'identity, in standard deviations', 'expr': 'expression, in standard deviations',
+          'neck_pose': 'rotation of the neck, in radians', 'jaw_pose': 'rotation of the jaw, in radians',
+          'eyeballs_pose': 'rotations of the eyes, in radians'}
+NUM_PICTURES = 20               # of more targets than this, the others get no picture
 
 
 class OneFit(NamedTuple):
@@ -22,8 +27,12 @@ class OneFit(NamedTuple):
     status: str
 
 
-def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
-    """Adds the flags of all fits, one for each weight among them; formats: of the meshes, the usual one first."""
+def add_fit_flags(parser, weights, terms, formats=('ply', 'obj', 'glb')):
+    """Adds the flags of all fits, one for each weight among them.
+
+    terms: {name: what it is, with its unit} of the script's terms beside PRIORS. formats: of the meshes, the usual one
+    first.
+    """
     parser.add_argument('--out_path', default='./results', help='folder of the results (default: %(default)s)')
     parser.add_argument('--visualize', type=visualize, default=True,
                         help='True or window: show the fit in a window where there is one, else its picture; browser: '
@@ -36,21 +45,34 @@ def add_fit_flags(parser, weights, formats=('ply', 'obj', 'glb')):
                         help='of the meshes; glb has joints and sliders (default: %(default)s)')
     parser.add_argument('--num_morphs', type=int, default=50,
                         help='sliders in a glb for identity, and as many for expression (default: %(default)s)')
+    parser.add_argument('--num_pictures', type=num_pictures, default=NUM_PICTURES,
+                        help='so many targets, the first ones, get a picture of their fit: a number or all '
+                             '(default: %(default)s)')
     parser.add_argument('--optimizer', choices=OPTIMIZERS, default='least_squares',
                         help="the batched solver, or SciPy's as TF_FLAME used them (default: %(default)s)")
     for name, weight in weights.items():
+        about = {**PRIORS, **terms}.get(name, 'as tf_residuals has it')
         parser.add_argument(f'--weight_{name}', type=float, default=weight,
-                            help='weight of the term (default: %(default)s)')
+                            help=f'weight of the squares of the term {name}: {about} (default: %(default)s)')
     parser.add_argument('--batch_size', type=int, help='targets held at once (default: as many as memory allows)')
     parser.add_argument('--resume', type=str2bool, nargs='?', const=True, default=False,
                         help='skip targets whose results are there (default: %(default)s)')
-    parser.add_argument('--init', help='start from the parameters in this file (.npz)')
+    parser.add_argument('--init', help='start from the parameters in this file (.npz, or .npy or .pkl of a dict)')
     parser.add_argument('--force', type=str2bool, nargs='?', const=True, default=False,
                         help='take --init of another model (default: %(default)s)')
     parser.add_argument('--shared_shape', type=str2bool, nargs='?', const=True, default=False,
                         help='all targets are frames of one person: one identity for all (default: %(default)s)')
     parser.add_argument('--smooth', type=float, default=0.0,
                         help='with --shared_shape: weight of changes from frame to frame (default: %(default)s)')
+
+
+def num_pictures(text):
+    """Turns what follows --num_pictures, `all` or a number, into a number; the type of an argparse flag."""
+    if text.strip().lower() == 'all':
+        return math.inf
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a number, 0 or more, nor all')
+    return int(text)
 
 
 def fit_weights(args, weights):
@@ -75,7 +97,7 @@ def matrix_dtype(weights, usual):
 
 
 def check_fit_flags(args, num_targets):
-    """Raises InputError for flags that do not go together, or a page that cannot be served."""
+    """Raises InputError for flags that do not go together, and for a page or an --out_path that cannot be had."""
     check_page(args)
     if args.num_morphs < 0:
         raise InputError(f'--num_morphs {args.num_morphs}: expected 0 or more')
@@ -91,6 +113,7 @@ def check_fit_flags(args, num_targets):
         raise InputError('--shared_shape fits all frames together, so --resume cannot skip some of them')
     if args.shared_shape and args.batch_size:
         raise InputError('--shared_shape fits all frames at once, without --batch_size')
+    check_folder(args.out_path)
 
 
 def load_start(args, model_fname, sizes, num_targets):
@@ -102,7 +125,8 @@ def load_start(args, model_fname, sizes, num_targets):
         return None, {}
     params, extras, found = load_init(args.init, model_fname, *sizes, force=args.force)
     if len(params.trans) not in (1, num_targets):
-        raise InputError(f'{args.init}: parameters of {len(params.trans)} heads, expected 1 or {num_targets}')
+        raise InputError(f'{args.init}: parameters of {len(params.trans)} heads, expected 1'
+                         + (f' or {num_targets}' if num_targets > 1 else ''))
     params = FlameParams(*(np.repeat(value, num_targets // len(value), axis=0) for value in params))
     return params if 'trans' in found else params._replace(trans=None), extras
 
@@ -141,6 +165,35 @@ def with_vertices(fits, smpl):
     """Pairs of each OneFit and its vertices [V, 3], the same bit for bit as sample_FLAME.py --params makes them."""
     params = FlameParams(*(np.concatenate(part) for part in zip(*(fit.params for fit in fits), strict=True)))
     return list(zip(fits, evaluate(smpl, params), strict=True))
+
+
+def print_read(label, points, unit, what='points'):
+    """Prints in which unit a single target came (None: --fit_scale finds it), and how many of its points are NaN."""
+    missing = count_missing(points)
+    print(f'{label}: ' + (f'in {unit}' if unit else 'unit left to --fit_scale')
+          + (f', {missing} {what} missing' if missing else ''))
+
+
+def read_extras(points, unit):
+    """What _params.npz and summary.csv keep of how a target in space was read; see print_read."""
+    return {'missing': count_missing(points), **({'unit': unit} if unit else {})}
+
+
+def read_columns(args):
+    """The columns of read_extras in summary.csv, and of the scale that --fit_scale finds in place of a unit."""
+    return ['scale' if args.fit_scale else 'unit', 'missing']
+
+
+def count_missing(points):
+    """How many of points [L, 3] are NaN."""
+    return int(np.sum(~np.isfinite(points).all(axis=1)))
+
+
+def check_result(label, fit, vertices):
+    """Raises InputError, which names the target, where a OneFit or its vertices are not finite."""
+    if not all(np.isfinite(part).all() for part in (vertices, *fit.params, list(fit.others.values()),
+                                                    list(fit.after.values()))):
+        raise InputError(f'{label}: the fit is not finite after {fit.iterations} iterations ({fit.status})')
 
 
 def write_head(out, mesh, args, model, params):

@@ -7,10 +7,11 @@ import tensorflow.compat.v1 as tf
 
 from utils.alignment import unwrap, wrap
 from utils.cli import quick_session
-from utils.least_squares import STATUS, Problem, equations_of, tf_least_squares
+from utils.least_squares import STATUS, TOO_LONG, Problem, equations_of, tf_least_squares
 from utils.sequence_fit import RELATIVE_UNIT, UNITS, Normal, fit_sequence
 
 AT_ONCE = 2                     # chunks: while one waits for a small operation the other keeps the cores busy
+SCIPYS_LIMIT = 1                # status of its results after as many iterations as it takes at most
 OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
 
 
@@ -112,7 +113,9 @@ class FitSolver:
         self._assign = [variable.assign(self._initial[name]) for name, variable in self._variables.items()]
         problem = Problem(self.tf_residuals, self.weights, self.points, self._initial)
         x = tf.concat([self._variables[name] for name in problem.names], 1)
-        self._terms = {name: term[0] for name, term in problem.tf_tried(x, self._data)[1].items()}
+        posed, terms = problem.tf_tried(x, self._data)
+        problem.check_terms(x, posed.points, self._data)
+        self._terms = {name: term[0] for name, term in terms.items()}
         self._optimizers = [ScipyOptimizerInterface(
             tf.add_n([term for name, term in self._terms.items() if terms is None or name in terms]),
             [variable for name, variable in self._variables.items() if variables is None or name in variables],
@@ -139,7 +142,12 @@ class FitSolver:
         values, after = run()
         before, after = ({name: np.array([value]) for name, value in terms.items()} for terms in (before, after))
         iterations = np.array([sum(result.nit for result in results)])
-        return FitResult(values, before, after, iterations, [str(results[-1].message)])
+        return FitResult(values, before, after, iterations, [_reason(results[-1])])
+
+
+def _reason(result):
+    """Why SciPy ended, in its words without the full stop, or the solver's where both have the same."""
+    return STATUS[TOO_LONG] if result.status == SCIPYS_LIMIT else str(result.message).rstrip('.')
 
 
 class _SequenceGraph:

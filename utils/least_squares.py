@@ -23,8 +23,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from utils import mesh_equations, step_equations
+from utils.files import InputError
 from utils.flame_params import FlameParams
-from utils.term_derivatives import tf_term_derivatives
+from utils.term_derivatives import kind_of_term, tf_term_derivatives
 
 RUNNING, SETTLED, NO_STEP, NO_GRADIENT, TOO_LONG, NOT_FINITE = range(6)
 STATUS = ('running', 'the loss settled', 'the step vanished', 'the gradient vanished', 'too many iterations',
@@ -83,8 +84,8 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     It stops also where no number moves by more than xtol (of 1 + its size), or where a step promises to lower the loss
     by less than gtol of it; losses below LEAST_LOSS of the first are as good as that.
 
-    Raises KeyError for a term without weight, ValueError for a negative one and for a term or variable on which nothing
-    depends.
+    Raises InputError where terms and weights have other names, ValueError for a negative weight, for a term that
+    depends on nothing and for a variable on which nothing depends.
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
@@ -213,10 +214,19 @@ class Problem:
         head = self.head(values)
         params = SimpleNamespace(**values, beta=head.beta, theta=head.theta)
         residuals = self.tf_residuals(params, points, SimpleNamespace(**data))
+        if set(residuals) != set(self.weights):
+            raise InputError(f'the terms of tf_residuals are {", ".join(residuals)}, those of WEIGHTS '
+                             f'{", ".join(self.weights)}: expected the same in both')
         for name in residuals:
             if self.weights[name] < 0:
                 raise ValueError(f'the weight of the term {name!r} is {self.weights[name]}, expected 0 or more')
         return residuals
+
+    def check_terms(self, x, points, data):
+        """Raises ValueError, which names it, for a term that depends on nothing. points: only their shape counts."""
+        values, apart = self.unpacked(x), tf.placeholder(points.dtype, points.shape)
+        for name, term in self.tf_residual_terms(apart, values, data).items():
+            kind_of_term(name, term, apart, values)
 
     def tf_derivatives(self, points, values, data):
         """The TermDerivatives at points and values."""

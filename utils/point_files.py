@@ -18,6 +18,8 @@ from utils.landmarks import load_picked_points
 POINT_SUFFIXES = ('.npy', '.pp', '.txt', '.csv', '.json')
 IMAGE_POINT_SUFFIXES = ('.npy', '.pts', '.txt', '.csv', '.json')
 UNITS = {'m': 1.0, 'cm': 0.01, 'mm': 0.001}             # how many metres they are
+MOST, LEAST = 1e12, 1e-12                 # coordinates beyond are no numbers of a head; nearer points are at one place
+FAR = 1000                              # times the median distance from the middle: no part of a head
 LIST_KEYS = ('landmarks', 'points', 'lmks', 'landmarks_3d', 'landmarks_2d')     # of a list in a JSON file
 MISSING = ('', 'nan', 'na', 'n/a', 'null', 'none')      # cells of a text file, in lower case
 
@@ -25,7 +27,7 @@ MISSING = ('', 'nan', 'na', 'n/a', 'null', 'none')      # cells of a text file, 
 def read_points(target, num_points=51):
     """Reads the points [num_points, 3] of a target, float64 in the file's unit; missing ones are rows of NaN.
 
-    Raises InputError where the file holds anything else, or fewer than 3 points that are there.
+    Raises InputError where the file holds anything else, or points that check_places refuses.
     """
     points = _load(target, 3)
     if points.ndim == 3 and len(points) == 1:
@@ -35,20 +37,43 @@ def read_points(target, num_points=51):
         points = points[NUM_JAW:]
     if points.shape != (num_points, 3):
         hint = ' (transpose it)' if points.shape in ((3, num_points), (3, num_points + NUM_JAW)) else ''
-        raise InputError(f'{target.path}: found {list(points.shape)}, expected [{num_points}, 3]{hint}')
+        raise InputError(f'{target.label}: found {list(points.shape)}, expected [{num_points}, 3]{hint}')
     points = points.astype(np.float64)
     if np.isinf(points).any():
-        raise InputError(f'{target.path}: {np.isinf(points).any(axis=1).sum()} points are infinite')
+        raise InputError(f'{target.label}: {np.isinf(points).any(axis=1).sum()} points are infinite')
     points[np.isnan(points).any(axis=1)] = np.nan
-    if np.isfinite(points[:, 0]).sum() < 3:
-        raise InputError(f'{target.path}: {np.isfinite(points[:, 0]).sum()} of {num_points} points are there, '
-                         'expected 3 or more')
+    check_places(target.label, points)
     return points
 
 
 def read_image_points(target):
     """Reads the points [51, 2] of a picture, float64, pixels from the top left; raises InputError for anything else."""
-    return as_image_lmks(target.path, _load(target, 2))
+    points = as_image_lmks(target.label, _load(target, 2))
+    check_places(target.label, points)
+    return points
+
+
+def check_places(path, points, what='points'):
+    """Raises InputError where points [L, C], rows of NaN left out, are no head in any unit: fewer than three of them,
+    or at fewer than three places, numbers without measure, or some very far from the others.
+    """
+    there = points[np.isfinite(points).all(axis=1)]
+    if len(there) < 3:
+        raise InputError(f'{path}: {len(there)} of {len(points)} {what} are there, expected 3 or more')
+    largest = np.abs(there).max()
+    if largest > MOST:
+        raise InputError(f'{path}: coordinates up to {largest:.3g}, expected {MOST:g} at most')
+    nearest = LEAST * max(1.0, largest)
+    others = there[_distances(there, there[0]) > nearest]
+    if not len(others):
+        raise InputError(f'{path}: all {what} lie at one place')
+    if (_distances(others, others[0]) <= nearest).all():
+        raise InputError(f'{path}: all {what} lie at two places, expected three or more')
+    distances = _distances(there, np.median(there, axis=0))
+    far = np.sum(distances > FAR * np.median(distances))
+    if far:
+        raise InputError(f'{path}: {far} of {len(there)} {what} lie up to {distances.max():.3g} from the middle, half '
+                         f'of them within {np.median(distances):.3g}; expected nan where one is missing')
 
 
 def unit_scale(points, template_points, unit, path='points'):
@@ -69,6 +94,10 @@ def unit_scale(points, template_points, unit, path='points'):
                      f'neither {", ".join(UNITS)} a head; name the unit (--unit) or fit the scale (--fit_scale)')
 
 
+def _distances(points, place):
+    return np.linalg.norm(points - place, axis=1)
+
+
 def _load(target, columns):
     """The array in a target's file, whatever its shape; `columns` counts a text file's coordinates in a line."""
     suffix = os.path.splitext(target.path)[1].lower()
@@ -78,9 +107,9 @@ def _load(target, columns):
         try:
             return readers[suffix](target.path, columns)
         except OSError as error:
-            raise InputError(f'{target.path}: cannot be read: {error.strerror or error}') from error
+            raise InputError(f'{target.label}: cannot be read: {error.strerror or error}') from error
     if suffix not in ('.npy', '.npz', '.pkl'):
-        raise InputError(f'{target.path}: a {suffix or "file without suffix"}, expected .npy, {", ".join(readers)}')
+        raise InputError(f'{target.label}: a {suffix or "file without suffix"}, expected .npy, {", ".join(readers)}')
     return load_array(target)
 
 
@@ -94,10 +123,10 @@ def load_array(target):
         try:
             array = np.array(np.load(target.path, mmap_mode='r')[target.index])
         except (OSError, ValueError) as error:
-            raise InputError(f'{target.path}: not a whole .npy file of numbers') from error
+            raise InputError(f'{target.label}: not a whole .npy file of numbers') from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in 'iuf':
         kind = f'an array of {array.dtype}' if isinstance(array, np.ndarray) else f'a {type(array).__name__}'
-        raise InputError(f'{target.path}: {kind}, expected an array of numbers')
+        raise InputError(f'{target.label}: {kind}, expected an array of numbers')
     return array
 
 

@@ -27,6 +27,11 @@ class Target(NamedTuple):
     path: str
     index: int | None = None
 
+    @property
+    def label(self):
+        """What messages call it: its file, and its row of an array."""
+        return self.path if self.index is None else f'{self.path}[{self.index}]'
+
 
 class Photo(NamedTuple):
     """A photo as Target has it, and the Target `lmks` of its landmarks."""
@@ -34,6 +39,7 @@ class Photo(NamedTuple):
     path: str
     index: int | None
     lmks: Target
+    label = Target.label
 
 
 def find_targets(values, suffixes, single_ndim):
