@@ -119,8 +119,8 @@ def test_a_target_that_is_no_head_or_ends_in_no_number_stops_nothing(run, tmp_pa
     np.save(one, TARGET)
     solve = FitSolver.__call__
 
-    def diverging(self, initial, data):
-        found = solve(self, initial, data)
+    def diverging(self, *moved):
+        found = solve(self, *moved)
         found.values['trans'][-1] = np.nan
         return found
     monkeypatch.setattr(FitSolver, '__call__', diverging)

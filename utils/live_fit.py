@@ -36,7 +36,8 @@ class LiveFit:
         self.args, self.smpl, self.panes, self.shape, self.upright, self.bar = args, smpl, panes, shape, upright, bar
         self.names, self.is_one, self.is_sequence = names, len(names) == 1 and not args.shared_shape, args.shared_shape
         self.picture = os.path.join(args.out_path, names[0] + '_fit.png') if args.num_pictures else None
-        self.otherwise = f'see {" or ".join(filter(None, [self.picture, args.save_video, "--visualize browser"]))}'
+        files = ' and '.join(filter(None, [self.picture, args.save_video]))
+        self.otherwise = f'see {files}, or --visualize browser' if files else 'see --visualize browser'
         self.is_played = args.optimizer == 'least_squares'
         self.is_wanted = bool(args.save_video) or (args.visualize in (True, 'window') and has_display())
         self.watch = self._watch if self.is_wanted and self.is_one else None

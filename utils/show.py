@@ -44,7 +44,7 @@ def show_results(mode, rows, picture, titlebar):
 
 
 def open_instead(mode, cells, picture):
-    """Opens a picture, if there is one, in the desktop's viewer where a window was asked for and open_for could open none."""
+    """Opens a picture, if any, in the desktop's viewer where a window was asked for and open_for could open none."""
     if cells is None and picture is not None and mode in (True, 'window'):
         open_picture(picture)
 
