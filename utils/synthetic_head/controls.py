@@ -23,7 +23,9 @@ SKULL_SECTIONS = (
 )
 CROWN = (0.0, 12.7, -0.8)
 # Elliptic sections of the neck: row, half width and half depth, y and z of the centre, drop towards the front.
-NECK_SECTIONS = ((0, 4.75, 4.85, -13.7, -3.35, 1.1), (2, 4.45, 4.7, -12.5, -3.05, 1.2), (4, 4.25, 4.65, -11.2, -2.7, 1.3))
+NECK_SECTIONS = (
+    (0, 4.75, 4.85, -13.7, -3.35, 1.1), (2, 4.45, 4.7, -12.5, -3.05, 1.2), (4, 4.25, 4.65, -11.2, -2.7, 1.3),
+)
 NECK_MUSCLE = 0.5           # height of the muscles that run from behind the ears to the front of the throat
 
 # Outline of the ear in its own plane (backward, upward), from the front of its root downward and round.
@@ -35,7 +37,7 @@ EAR_OUTLINE = np.array([
 # Positions that attract a vertex of the grid: column, row, x, y, z.
 HINTS = {
     'front profile': (
-        (0, 2, 0.0, -13.35, 1.75), (0, 4, 0.0, -11.75, 2.3), (0, 5, 0.0, -10.75, 2.95), (0, 7, 0.0, -9.6, 4.35),
+        (0, 2, 0.0, -13.35, 1.75), (0, 4, 0.0, -11.75, 2.3), (0, 5, 0.0, -10.85, 3.05), (0, 7, 0.0, -9.8, 4.35),
         (0, 9, 0.0, -9.3, 6.2), (0, 11, 0.0, -9.0, 8.05),
         (0, 12, 0.0, -8.68, 8.72), (0, 13, 0.0, -8.0, 9.12), (0, 15, 0.0, -6.82, 8.75), (0, 16, 0.0, -6.3, 8.6),
         (0, 26, 0.0, -2.75, 9.52), (0, 27, 0.0, -2.3, 9.55), (0, 28, 0.0, -2.05, 10.0), (0, 29, 0.0, -2.0, 10.55),
