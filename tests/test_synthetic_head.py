@@ -206,7 +206,7 @@ def test_a_positive_jaw_pitch_opens_the_mouth_downward(head, model):
     opened = landmark_points(head, posed_vertices(model, pose=0.2 * np.eye(15)[JAW_PITCH]))
     moved = opened - closed
     assert moved[49, 1] < -0.008 and abs(moved[45, 1]) < 0.002                      # inner lower, inner upper lip
-    assert np.abs(moved[:31]).max() < 1e-4                                          # brows, nose and eyes stay
+    assert np.abs(moved[:31]).max() < 5e-4                                          # brows, nose and eyes stay
 
 
 def test_the_left_eye_turns_and_its_lids_follow_down(head, model):
@@ -265,6 +265,21 @@ def test_no_named_expression_cuts(model, mouth_and_eyes, amount):
     for name in EXPRESSIONS:
         vertices = 100 * expressed(model, name, amount)
         assert len(mesh_checks.self_intersections(vertices, mouth_and_eyes)) == 0, name
+
+
+def test_small_turns_of_all_joints_cut_neither_lips_nor_lids(model, mouth_and_eyes):
+    """Random heads as sample_FLAME.py draws them."""
+    for seed in range(12):
+        random = np.random.RandomState(seed)
+        shape, expression, pose = random.randn(300), 0.5 * random.randn(100), 0.02 * random.randn(15)
+        vertices = 100 * posed_vertices(model, shape, expression, pose)
+        assert len(mesh_checks.self_intersections(vertices, mouth_and_eyes)) == 0, seed
+
+
+@pytest.mark.parametrize('pitch', [-0.05, -0.02, 0.02, 0.05, 0.1, 0.4])
+def test_the_jaw_cuts_neither_lips_nor_throat(model, pitch):
+    vertices = 100 * posed_vertices(model, pose=pitch * np.eye(15)[JAW_PITCH])
+    assert len(mesh_checks.self_intersections(vertices, model['f'])) == 0
 
 
 def test_the_lips_slide_on_each_other_in_lips_apart_alone(head, model):
@@ -380,7 +395,8 @@ def test_the_photo_shows_the_face_its_landmarks_say(head, root, model):
         x, y = np.round(at).astype(int)
         return image[y - reach:y + reach + 1, x - reach:x + reach + 1].mean()
     cheek = points[[28, 34]].mean(0)
-    assert brightness(points[19:25].mean(0), 12) < brightness(cheek) and brightness(points[[44, 50]].mean(0)) < 60
+    assert brightness(points[19:25].mean(0), 12) < brightness(cheek)
+    assert brightness(points[[44, 50]].mean(0)) < 0.75 * brightness(cheek)
     edge = np.concatenate([image[:40].reshape(-1, 3), image[:, :40].reshape(-1, 3)])
     assert edge.std(0).max() < 15 and np.ptp(image[350:400, 300:500], axis=(0, 1)).min() > 100
 

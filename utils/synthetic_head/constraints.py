@@ -33,7 +33,7 @@ def hint_weight(column, row):
         return 0.4
     if column == 0 and row > 13:
         return 2.0
-    return 1.0 if column <= 16 and row > 10 else 0.3
+    return 1.0 if column <= 16 and row > 8 else 0.3
 
 
 def place_head(half, constraints):

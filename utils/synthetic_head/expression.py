@@ -5,7 +5,7 @@ import scipy.sparse.linalg as sla
 from scipy.interpolate import PchipInterpolator
 
 from utils.synthetic_head.controls import EYE_CENTRE, MIRROR
-from utils.synthetic_head.expression_tables import EXPRESSIONS, GAZE_LIDS, JAW_OPENING, PATCHES
+from utils.synthetic_head.expression_tables import EXPRESSIONS, GAZE_LIDS, PATCHES
 from utils.synthetic_head.fairing import FairSolver
 from utils.synthetic_head.features import LIP_SLIDE, round_mouth
 from utils.synthetic_head.rig import JAW, LEFT, RIGHT
@@ -131,13 +131,13 @@ def without(fields, basis):
     return (rows - (rows @ basis) @ basis.T).reshape(fields.shape)
 
 
-def pose_space(muscles):
+def pose_space(muscles, jaw):
     """Correctives [36, V, 3] in centimetres for the entries of R - I of neck, jaw, left eye and right eye.
 
-    Only the sine of a pitch (entry 7 of a joint's nine) has one: jaw and eyes.
+    Those of the jaw [9, V, 3] are given; of the eyes only the sine of the pitch (entry 7 of nine) has one.
     """
     fields = np.zeros((36, *muscles.head.v.shape))
-    for joint, moves in ((JAW, JAW_OPENING), (LEFT, {'sides': (1, 0), 'lids': GAZE_LIDS}),
-                         (RIGHT, {'sides': (0, 1), 'lids': GAZE_LIDS})):
-        fields[9 * (joint - 1) + 7] = muscles.move(**moves)
+    fields[9 * (JAW - 1):9 * JAW] = jaw
+    for joint, sides in ((LEFT, (1, 0)), (RIGHT, (0, 1))):
+        fields[9 * (joint - 1) + 7] = muscles.move(sides=sides, lids=GAZE_LIDS)
     return fields

@@ -86,4 +86,5 @@ EXPRESSIONS = {
 JAW_OPENING = {
     'corner': (-0.55, -0.1, -0.1), 'buccal': (-0.45, 0, 0), 'fold': (-0.12, -0.1, 0), 'up_mid': (0, -0.05, 0),
 }
+JAW_PARTING = 3.6           # how fast the lips part at first (cm per sine of the angle)
 GAZE_LIDS = (0.75, -0.25)

@@ -114,9 +114,9 @@ def lip_curves(corner):
 
     outer, inner = MOUTH_HALF_WIDTH + 0.06, MOUTH_HALF_WIDTH - 0.06
     bow = 0.92 - 0.13 * np.exp(-(x / 0.12) ** 2) + 0.06 * np.exp(-((x - 0.25) / 0.15) ** 2)
-    lower = curve(outer, 0.08 * x ** 2 - 0.97 * (1 - x ** 2.2) ** 0.8, 9.18, 7.93)
-    upper = curve(outer, bow * (1 - x ** 1.7) ** 0.9 + 0.08 * x ** 2, 9.72, 7.93)
-    line = curve(inner, 0.03 + 0.05 * x ** 3 - 0.03 * np.cos(2 * np.pi * x) * (1 - x ** 2), 9.3, 7.88)
+    lower = curve(outer, 0.08 * x ** 2 - 0.97 * (1 - x ** 2.2) ** 0.8, 9.18, 8.1)
+    upper = curve(outer, bow * (1 - x ** 1.7) ** 0.9 + 0.08 * x ** 2, 9.72, 8.1)
+    line = curve(inner, 0.03 + 0.05 * x ** 3 - 0.03 * np.cos(2 * np.pi * x) * (1 - x ** 2), 9.3, 8.05)
     return lower, upper, line
 
 
@@ -125,9 +125,9 @@ def place_nostril(half, constraints):
     rings = half.rings['nostril']
     centre, upward = np.array([0.80, -2.02, 9.98]), np.array([0.0, 0.95, 0.25])
     around = np.pi + 2 * np.pi * (np.arange(len(rings[0])) + 0.5) / len(rings[0])
-    oval = np.outer(np.cos(around), (0.234, 0.031, 0.109)) + np.outer(np.sin(around), (-0.211, 0.040, 0.452))
+    oval = np.outer(np.cos(around), (0.234, 0.031, 0.109)) + np.outer(np.sin(around), (-0.20, -0.03, 0.40))
     for vertex, position in zip(rings[1], centre + oval, strict=True):
-        constraints.hint(vertex, position, 6.0)
+        constraints.hint(vertex, position, 3.0)
     for ring, size, depth in ((2, 0.8, 0.3), (3, 0.6, 0.75)):
         constraints.pin(rings[ring], centre + size * oval + depth * upward)
     constraints.pin(rings[4], [centre + 0.85 * upward])

@@ -16,7 +16,7 @@ PICKING = 0.5e-3            # metres by which picked landmarks are off, in each 
 GRAZING, STEP = 0.28, 0.006                     # least cosine towards the scanner, largest step in depth (metres)
 # The sequence: the draw, the number of frames (25 a second), and what moves: frames, and values there.
 TALK_SEED, FRAMES = 32, 30
-JAW = ((0, 0), (3, 0.12), (6, 0.03), (9, 0.16), (12, 0.05), (15, 0.02), (18, 0.14), (21, 0.05), (24, 0.10), (29, 0))
+JAW = ((0, 0), (3, 0.18), (6, 0.05), (9, 0.24), (12, 0.07), (15, 0.03), (18, 0.21), (21, 0.07), (24, 0.15), (29, 0))
 MOVES = {
     'pucker': ((0, 0), (10, 0), (14, 1.1), (18, 0.1), (22, 0.8), (26, 0)), 'smile': ((0, 0.2), (9, 0.5), (29, 0.9)),
     'lips stretched': ((0, 0), (4, 0.7), (8, 0), (16, 0), (19, 0.8), (23, 0)),
@@ -34,7 +34,7 @@ def talking_vertices(model):
     for name, knots in MOVES.items():
         expression[:, list(EXPRESSIONS).index(name)] = curve(knots)
     pose = np.zeros((FRAMES, 15))
-    pose[:, 6], pose[:, 4], pose[:, 3] = curve(JAW), curve(TURN), 0.3 * curve(JAW)
+    pose[:, 6], pose[:, 4], pose[:, 3] = curve(JAW), curve(TURN), 0.2 * curve(JAW)
     shape = 0.8 * np.random.RandomState(TALK_SEED).normal(size=100)
     return np.stack([posed_vertices(model, shape, *moves) for moves in zip(expression, pose, strict=True)])
 
