@@ -206,7 +206,8 @@ def test_a_positive_jaw_pitch_opens_the_mouth_downward(head, model):
     opened = landmark_points(head, posed_vertices(model, pose=0.2 * np.eye(15)[JAW_PITCH]))
     moved = opened - closed
     assert moved[49, 1] < -0.008 and abs(moved[45, 1]) < 0.002                      # inner lower, inner upper lip
-    assert np.abs(moved[:31]).max() < 5e-4                                          # brows, nose and eyes stay
+    assert np.abs(np.delete(moved[:31], range(14, 19), axis=0)).max() < 1e-4        # brows, bridge and eyes stay
+    assert np.abs(moved[14:19]).max() < 5e-4                                        # as good as the nostrils
 
 
 def test_the_left_eye_turns_and_its_lids_follow_down(head, model):
@@ -395,8 +396,7 @@ def test_the_photo_shows_the_face_its_landmarks_say(head, root, model):
         x, y = np.round(at).astype(int)
         return image[y - reach:y + reach + 1, x - reach:x + reach + 1].mean()
     cheek = points[[28, 34]].mean(0)
-    assert brightness(points[19:25].mean(0), 12) < brightness(cheek)
-    assert brightness(points[[44, 50]].mean(0)) < 0.75 * brightness(cheek)
+    assert brightness(points[19:25].mean(0), 12) < brightness(cheek) and brightness(points[[44, 50]].mean(0)) < 60
     edge = np.concatenate([image[:40].reshape(-1, 3), image[:, :40].reshape(-1, 3)])
     assert edge.std(0).max() < 15 and np.ptp(image[350:400, 300:500], axis=(0, 1)).min() > 100
 
