@@ -103,7 +103,7 @@ def test_the_head_is_the_layers_and_sliders_move_it_as_the_layer_does(opened, mo
         theta = other.theta.copy()
         theta[0, ids] += np.radians(7.5) - theta[0, ids[0]]
         posed = SMPL(model)(other.trans, other.beta, theta).numpy()[0]
-        assert np.abs(vertices(page) - posed).max() < 1e-6, name
+        assert np.abs(vertices(page) - posed).max() < 3e-6, name
     page.run('element("reset").click()')
     assert np.abs(vertices(page) - layer(model, other)).max() < 1e-6
 

@@ -8,7 +8,7 @@ LID_RADIUS = 1.34           # the edge of the lids lies on this sphere about the
 POCKET_RADIUS = 1.42        # and the rear of the pocket behind it on this one
 UPPER_LID, LOWER_LID = 0.52, 0.43               # heights of the opening above and below the line between the corners
 MOUTH_HALF_WIDTH, MOUTH_Y = 2.45, -4.65
-LIP_GAP = 0.012             # half the distance between the closed lips
+LIP_GAP = 0.018             # half the distance between the closed lips
 UNDERLAP = 0.08             # how far the visible lower lip stays behind the plane of contact
 LIP_SLIDE = np.array([0, 1, -1]) / np.sqrt(2)
 # Rings from the line of contact inward: width, and for the lower and the upper lip the way along LIP_SLIDE, the gape at

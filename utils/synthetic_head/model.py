@@ -4,7 +4,7 @@ import scipy.sparse as sp
 
 from utils.synthetic_head.expression import FaceMuscles, expression_space, pose_space
 from utils.synthetic_head.identity import identity_space, variant_offset
-from utils.synthetic_head.jaw import jaw_correctives, soft_weights
+from utils.synthetic_head.jaw import jaw_correctives
 from utils.synthetic_head.rig import JAW, PARENTS, joint_regressor, skinning_weights
 
 METRES = 0.01
@@ -17,9 +17,8 @@ def make_model(head, variant='generic'):
     float32 to save room, kintree_table has FLAME's 2^32 - 1 as the root's parent.
     """
     muscles, regressor = FaceMuscles(head), joint_regressor(head)
-    firm = skinning_weights(head)
-    soft = soft_weights(head, firm)
-    jaw = jaw_correctives(muscles, firm, soft, (regressor @ head.v)[JAW])
+    weights = skinning_weights(head)
+    jaw = jaw_correctives(muscles, weights, (regressor @ head.v)[JAW])
     v = METRES * (head.v + variant_offset(head, variant))
     v_template = np.round(v, 9)                         # whole nanometres: machines agree bit for bit
     return {
@@ -27,7 +26,7 @@ def make_model(head, variant='generic'):
         'v_template': v_template, 'f': head.f.astype(np.uint32),
         'shapedirs': last_axis(identity_space(head), expression_space(muscles)),
         'posedirs': last_axis(pose_space(muscles, jaw)),
-        'weights': soft, 'J_regressor': sp.csc_matrix(regressor), 'J': regressor @ v_template,
+        'weights': weights, 'J_regressor': sp.csc_matrix(regressor), 'J': regressor @ v_template,
         'kintree_table': np.array([np.array(PARENTS) % 2 ** 32, np.arange(5)], np.uint32),
     }
 
