@@ -1,8 +1,9 @@
 """How lips follow the jaw: closed ones stay closed when it turns a little, opened ones part as on bone.
 
-Skinning alone moves the lower lip with the jaw and the upper one with the skull, so that any turn that does not open the
-mouth pushes one through the other. Correctives make both follow small turns alike; what parts the lips at first moves
-them along LIP_SLIDE, in which they cannot meet, and the cosine of the pitch takes them to where skinning has them.
+Skinning alone moves the lower lip with the jaw and the upper one with the skull, so that any turn that does not open
+the mouth pushes one through the other. Correctives make both follow small turns alike; what parts the lips at first
+moves them along LIP_SLIDE, in which they cannot meet, and the cosine of the pitch takes them to where skinning has
+them.
 """
 import numpy as np
 
@@ -20,7 +21,7 @@ SHARES = np.array([
 
 
 def lip_weights(head, weights):
-    """Of the jaw [V], where both lips have one weight along the line of contact; elsewhere that of the weights [V, 5]."""
+    """Weights [V] of the jaw: one for both lips along their line of contact, elsewhere those of the weights [V, 5]."""
     rings, wanted = head.half.rings['mouth'], weights[:, JAW].copy()
     corner = len(rings[0]) // 2
     along = (np.arange(corner + 1) / corner) ** 2
