@@ -23,6 +23,7 @@ from utils.synthetic_head.identity import VARIANTS, variant_offset
 from utils.synthetic_head.landmarks import static_landmarks
 from utils.synthetic_head.measured import LANDMARKS, MESH, measured_vertices, random_head
 from utils.synthetic_head.mesh import LEFT_EYE, RIGHT_EYE, SKIN, HeadMesh
+from utils.synthetic_head.painter import PARTED
 from utils.synthetic_head.portrait import SCALE, SIZE, portrait_person
 from utils.synthetic_head.posing import posed_vertices
 from utils.synthetic_head.spaces import principal_components
@@ -379,6 +380,23 @@ def test_the_texture_shows_lips_eyes_and_skin_tones(head):
         texture, forehead)[0]
     assert (colour(pale, forehead) > colour(texture, forehead) + 0.05).all()
     assert colour(texture, head.eyeball_slice(LEFT_EYE).start).max() < 0.1
+
+
+def test_hair_is_cropped_or_has_a_fringe_or_is_parted_and_falls_on_the_neck(head):
+    vt, ft = texture_coordinates(head)
+
+    def brightness(texture, *place):
+        u, v = vt[ft[head.f == np.linalg.norm(head.v - place, axis=1).argmin()][0]] * len(texture)
+        return texture[int(len(texture) - v), int(u)].mean()
+
+    cropped, fringe, parted = (paint_texture(head, 256, {'style': style}) for style in (-1, 1, PARTED))
+    neck, back, throat, forehead = (0, -11, -8), (0, 5, -10), (0, -12, 3), (0, 7.4, 9)
+    for texture in (cropped, fringe, parted):
+        assert brightness(texture, *back) < 0.8 * brightness(texture, *throat)
+    assert brightness(fringe, *forehead) < 0.8 * brightness(cropped, *forehead)
+    assert brightness(parted, *forehead) > 0.9 * brightness(cropped, *forehead)
+    assert brightness(parted, *neck) < 0.8 * brightness(cropped, *neck)
+    assert brightness(fringe, *neck) > 0.9 * brightness(cropped, *neck)
 
 
 def test_the_photo_shows_the_face_its_landmarks_say(head, root, model):

@@ -19,18 +19,29 @@ MASKS = {
     'ear_bowl': ('ear', {8: 0.2, 9: 0.35, 10: 0.8, 11: 1, 12: 1}),
 }
 # Hair line: height (cm) over the direction seen from above (degrees from the front).
-HAIR_LINE = np.array([(0, 7.9), (22, 8.3), (40, 7.2), (52, 5.4), (66, 3.9), (74, 1.2), (80, 0.2), (88, 2.5), (100, 3.8),
-                      (118, 2.6), (130, -1.5), (150, -5.0), (180, -5.6)])
+HAIR_LINE = np.array([(0, 8.0), (20, 8.4), (32, 7.9), (41, 6.7), (48, 5.4), (56, 4.5), (65, 3.6), (69, 1.7), (78, 1.4),
+                      (83, 3.4), (92, 3.9), (101, 3.6), (106, 1.6), (113, -1.0), (124, -3.6), (140, -5.2), (180, -5.7)])
 # The same for longer hair, combed into the forehead.
-LONG_HAIR_LINE = np.array([(0, 6.4), (22, 6.7), (40, 6.0), (52, 4.8), (66, 3.6), (74, 1.2), (80, 0.2), (88, 2.5),
-                           (100, 3.2), (118, 0.8), (130, -3.0), (150, -6.2), (180, -7.0)])
+FRINGE_LINE = np.array([(0, 6.4), (22, 6.7), (40, 6.0), (48, 5.2), (56, 4.3), (65, 3.4), (69, 1.7), (78, 1.4),
+                        (83, 2.9), (92, 3.4), (101, 2.8), (106, 0.8), (113, -1.8), (124, -4.4), (140, -6.0),
+                        (180, -6.5)])
+# The same for hair that is parted in the middle and falls behind the ears.
+PARTED_LINE = np.array([(0, 8.9), (10, 8.3), (22, 7.3), (38, 5.8), (54, 4.3), (66, 2.9), (74, 1.9), (82, 2.8),
+                        (92, 3.4), (102, 2.8), (180, 2.8)])
+# Where that ends on the neck: direction over height.
+FALL_LINE = np.array([(-14.8, 86), (-10, 87), (-6, 93), (-3.5, 99), (-1.5, 101), (0.5, 98), (2, 94)])
+CM_PER_DEGREE = 0.12
+PARTED = 3.0                # the trait 'style' of hair that is parted; -1 is cropped, 1 has a fringe
+# Hair grows away from the crown, or from a parting that ends there: height and depth (cm).
+CROWN = (11.0, -4.0)
+HEAD_RADIUS = 7.0
 # Where the cheeks' beard ends: height over the distance from the midline (cm).
 BEARD_LINE = np.array([(0, -2.7), (2.2, -2.9), (3.6, -4.1), (4.8, -3.9), (5.8, -2.4), (6.5, 0.2)])
 # The folds from the wings of the nose to the corners of the mouth, seen from the front (cm).
 FOLD = np.array([(2.05, -1.5), (2.75, -2.7), (3.1, -4.3)], np.float32)
 # Colours from the darkest to the lightest, evenly spaced: red, green, blue.
-SKIN_TONES = np.array([(0.24, 0.16, 0.13), (0.42, 0.30, 0.24), (0.62, 0.465, 0.385), (0.80, 0.63, 0.54),
-                       (0.92, 0.77, 0.69)])
+SKIN_TONES = np.array([(0.24, 0.15, 0.105), (0.42, 0.30, 0.24), (0.61, 0.46, 0.385), (0.79, 0.625, 0.535),
+                       (0.92, 0.755, 0.66)])
 HAIR_TONES = np.array([(0.05, 0.04, 0.035), (0.17, 0.12, 0.09), (0.36, 0.25, 0.16), (0.66, 0.51, 0.33)])
 GREY_HAIR = (0.62, 0.60, 0.57)
 PIECE = 1 << 13
@@ -63,6 +74,7 @@ class Painter:
         self.p = interpolate(head.v)
         self.x, self.y, self.z = np.abs(self.p[:, 0]), self.p[:, 1], self.p[:, 2]
         self.mask = dict(zip(MASKS, interpolate(vertex_masks(head)).T, strict=True))
+        self.places = {'space': self.p.T, 'crown': self.from_crown(), 'parting': self.from_parting()}
         self.on_eye = head.part[corners[:, 0]] != SKIN
 
     def paint(self, traits):
@@ -73,12 +85,22 @@ class Painter:
         colour = self.openings(self.lips(colour, traits))
         return np.clip(np.where(self.on_eye[:, None], self.eyes(traits), colour), 0, 1)
 
-    def noise(self, size, seed, stretch=(1, 1, 1), waves=16):
-        """Smooth random values [n] of unit variance with features of about `size` centimetres."""
+    def from_crown(self):
+        """Coordinates [3, n] in which strands that leave the crown on all sides run along the third, in cm."""
+        return on_cylinder(np.arctan2(self.p[:, 0], CROWN[1] - self.z), CROWN[0] - self.y)
+
+    def from_parting(self):
+        """The same for strands that fall to both sides of a parting, and behind its end from the crown."""
+        across = np.arctan2(self.x, np.maximum(CROWN[1] - self.z, 0))
+        across += np.maximum(self.z - CROWN[1], 0) / HEAD_RADIUS
+        return on_cylinder(across * np.sign(self.p[:, 0]), CROWN[0] - self.y + self.x)
+
+    def noise(self, size, seed, stretch=(1, 1, 1), waves=16, places='space'):
+        """Smooth random values [n] of unit variance with features of about `size` cm in one of the self.places."""
         rng = np.random.RandomState(seed)
         directions = (rng.normal(size=(3, waves)) * 2 / size).astype(np.float32)
         phases = rng.uniform(0, 2 * np.pi, waves).astype(np.float32)
-        points, total = self.p.T * np.float32(stretch)[:, None], np.empty(len(self.p), np.float32)
+        points, total = self.places[places] * np.float32(stretch)[:, None], np.empty(len(self.p), np.float32)
         for start in range(0, len(total), PIECE):                                   # what fits a processor's cache
             piece = slice(start, start + PIECE)
             total[piece] = np.cos(directions.T @ points[:, piece] + phases[:, None]).sum(0)
@@ -126,7 +148,7 @@ class Painter:
         below = np.interp(self.x, *BEARD_LINE.T) - self.y + 0.2 * self.noise(1.0, 17)
         where = smooth_step(below, -0.3, 1.0) * smooth_step(self.y, -10.2, -8.6) * smooth_step(self.z, 0.0, 3.0)
         where *= 1 - smooth_step(self.mask['lips'], 0.05, 0.4)
-        strength = 0.6 * logistic(1.3 * traits['stubble'] - 1.9) * (1 + 0.5 * self.noise(0.12, 6))
+        strength = 0.6 * logistic(1.3 * traits['stubble'] - 1.9) * (1 + 0.25 * self.noise(0.15, 6))
         return mix(colour, self.hair_colour(traits) + 0.06, where * strength)
 
     def hair_colour(self, traits):
@@ -135,20 +157,26 @@ class Painter:
         return (colour + grey * (np.array(GREY_HAIR) - colour)).astype(np.float32)
 
     def scalp(self, colour, traits):
-        """Hair cropped short, or longer with a fringe (style 1); between them both are there in part."""
-        around = np.degrees(np.arctan2(self.x, self.z + 1))
-        fringe = np.clip(0.5 + 0.5 * traits['style'], 0, 1)
-        receding = 0.45 * traits['hairline'] * smooth_step(-around, -75, -45)
-        ragged = 0.15 * self.noise(0.5, 7) + 0.10 * self.noise(0.2, 8)
-        cropped, long = (HAIR_LINE, 1 - fringe, 9, (1, 0.3, 0.5)), (LONG_HAIR_LINE, fringe, 19, (1, 0.12, 0.3))
-        for line, share, seed, strands in (cropped, long):
-            if share == 0:
-                continue
-            edge = self.y - np.interp(around, *line.T) - receding + ragged
-            where = smooth_step(edge, -0.45, 0.75) * (1 - smooth_step(self.mask['ear'], 0.3, 0.7))
-            hair = self.hair_colour(traits) * (1 + 0.2 * self.noise(0.22, seed, strands))[:, None]
-            colour = mix(colour, hair, 0.88 * share * where)
+        """Hair cropped short, longer with a fringe (style 1; between them some strands are), or PARTED."""
+        flow = 'parting' if traits['style'] >= PARTED else 'crown'
+        fine, coarse = (self.noise(size, 9, (1, 1, 0.12), places=flow) for size in (0.2, 0.7))
+        hair = self.hair_colour(traits) * (1 + 0.1 * fine + 0.06 * coarse)[:, None]
+        for above, share in self.cuts(traits):
+            where = smooth_step(above + 0.2 * fine + 0.1 * self.noise(0.8, 7), -0.45, 0.75)
+            share = np.clip(share + 2 * share * (1 - share) * fine, 0, 1)
+            colour = mix(colour, hair, 0.9 * share * where * (1 - smooth_step(self.mask['ear'], 0.3, 0.7)))
         return colour
+
+    def cuts(self, traits):
+        """Of each cut that is there how far points are above its hair line, cm [n], and how much of it is there."""
+        around = np.degrees(np.arctan2(self.x, self.z + 1))
+        height = self.y - 0.45 * traits['hairline'] * smooth_step(-around, -75, -45)
+        if traits['style'] >= PARTED:
+            behind = CM_PER_DEGREE * (around - np.interp(self.y, *FALL_LINE.T))
+            parting = 0.5 * np.exp(-(self.x / 0.14) ** 2) * smooth_step(self.z, CROWN[1], CROWN[1] + 3)
+            return [(np.maximum(height - np.interp(around, *PARTED_LINE.T), behind), 1 - parting)]
+        return [(height - np.interp(around, *line.T), share)
+                for line, share in ((HAIR_LINE, 1), (FRINGE_LINE, np.clip(0.5 + 0.5 * traits['style'], 0, 1)))]
 
     def eyebrows(self, colour, traits):
         """Hairs along an arc, thinner towards its outer end."""
@@ -202,6 +230,11 @@ def distance_to(curve, x, y):
         part = np.clip(offset @ way / (way @ way), 0, 1)
         nearest = np.minimum(nearest, np.linalg.norm(offset - part[:, None] * way, axis=1))
     return nearest
+
+
+def on_cylinder(around, along):
+    """Coordinates [3, n] on a cylinder as wide as the head: directions [n] around it, radians, lengths [n] along it."""
+    return np.float32([HEAD_RADIUS * np.sin(around), HEAD_RADIUS * np.cos(around), along])
 
 
 def logistic(strength):

@@ -6,7 +6,7 @@ from utils.camera import project, screen_points
 from utils.rasterizer import rasterize
 from utils.render_mesh import vertex_normals
 from utils.synthetic_head.mesh import SKIN
-from utils.synthetic_head.painter import TRAITS
+from utils.synthetic_head.painter import PARTED, TRAITS
 from utils.synthetic_head.posing import posed_vertices
 from utils.synthetic_head.texture import paint_texture
 from utils.synthetic_head.uv import texture_coordinates
@@ -20,10 +20,11 @@ SEED = 6
 # The pictures, by asset: seed of the person, expressions by number, rotations of head, neck, jaw and eyes (radians),
 # and traits that are not left to chance.
 PORTRAITS = {
-    'photo': (SEED, {0: 1.2, 1: 0.3}, (0.03, 0, 0, 0.03, 0.25, 0.03, 0.09, 0, 0, 0, -0.10, 0, 0, -0.10, 0), {}),
+    'photo': (SEED, {0: 1.2, 1: 0.3}, (0.03, 0, 0, 0.03, 0.25, 0.03, 0.09, 0, 0, 0, -0.10, 0, 0, -0.10, 0),
+              {'style': -1}),
     'photo_front': (2, {}, (0,) * 15, {'light': -2.1, 'hair': -0.6, 'stubble': -0.6, 'style': -1, 'age': -0.5}),
     'photo_three_quarter': (5, {0: 0.3, 2: 0.4}, (0.02, -0.38, 0, 0.02, -0.27, 0.02, 0.02, 0, 0, 0, 0.2, 0, 0, 0.2, 0),
-                            {'stubble': -0.8, 'style': 1, 'age': 1.6, 'lips': 0.8}),
+                            {'stubble': -0.8, 'style': PARTED, 'age': 1.6, 'lips': 0.8}),
 }
 # Direction to the light, how far it reaches round the head, and its colour (red, green, blue).
 LIGHTS = (

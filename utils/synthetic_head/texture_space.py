@@ -3,7 +3,7 @@ import functools
 
 import numpy as np
 
-from utils.synthetic_head.painter import TRAITS
+from utils.synthetic_head.painter import PARTED, TRAITS
 from utils.synthetic_head.spaces import principal_components
 from utils.synthetic_head.texture import GROWN, grow, texture_painter
 from utils.synthetic_head.uv import texture_coordinates
@@ -11,12 +11,13 @@ from utils.synthetic_head.uv import texture_coordinates
 SIZE, PEOPLE, COMPONENTS = 256, 80, 20
 SEED = 4
 TAN = -0.7                  # mean of the trait 'light': the painter's own mean is fair
-SPREAD = {'light': 1.5, 'red': 0.4, 'olive': 0.3, 'lips': 0.5, 'iris': 0.6, 'blush': 0.6, 'stubble': 0.8,
-          'blotch_large': 0.6, 'blotch_small': 0.6, 'hairline': 0.2, 'style': 0.45}
+SPREAD = {'light': 1.3, 'red': 0.3, 'olive': 0.2, 'lips': 0.5, 'iris': 0.6, 'blush': 0.6, 'stubble': 0.8,
+          'blotch_large': 0.4, 'blotch_small': 0.4, 'hair': 0.8, 'blond': 0.8, 'grey': 0.7, 'hairline': 0.2,
+          'style': 0.45}
 # What else has another mean or standard deviation among women and men.
 VARIANTS = {'generic': {},
-            'female': {'stubble': (-0.8, 0.1), 'style': (1.0, 0.5), 'lips': (0.8, 0.5), 'brow': (-0.8, 0.7)},
-            'male': {'stubble': (0.7, 0.8), 'style': (-1.0, 0.4), 'brow': (0.6, 0.8), 'hairline': (0.4, 0.2)}}
+            'female': {'stubble': (-0.8, 0.1), 'style': (PARTED, 0.0), 'lips': (0.8, 0.5), 'brow': (-0.8, 0.7)},
+            'male': {'stubble': (0.7, 0.8), 'style': (-1.0, 0.0), 'brow': (0.6, 0.8), 'hairline': (0.4, 0.2)}}
 
 
 def make_texture_space(head, variant='generic'):
