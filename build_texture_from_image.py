@@ -18,7 +18,6 @@ import os
 
 import numpy as np
 
-from utils.browser import check_page
 from utils.build_texture import (
     FILLS,
     build_texture,
@@ -28,7 +27,7 @@ from utils.build_texture import (
     scale_beside,
     write_textured_mesh,
 )
-from utils.cli import ROOT, add_page_flags, existing_file, find_target, run_script, visualize
+from utils.cli import ROOT, add_page_flags, check_page, existing_file, find_target, run_script, visualize
 from utils.files import InputError, read_image
 from utils.live_view import check_video, save_video
 from utils.mesh import Mesh

@@ -19,12 +19,11 @@ import os
 import numpy as np
 from tqdm import tqdm
 
-from utils.cli import add_page_flags, find_model, quiet_tensorflow, run_script, visualize
+from utils.cli import add_page_flags, check_page, find_model, quiet_tensorflow, run_script, visualize
 
 quiet_tensorflow()
 from tf_smpl.batch_smpl import SMPL  # noqa: E402
 from tf_smpl.load_model import load_model  # noqa: E402
-from utils.browser import Explorer, check_page, serve  # noqa: E402
 from utils.export_html import MAX_HEADS, export_html, find_look  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
 from utils.flame_params import (  # noqa: E402
@@ -111,6 +110,7 @@ def main(args):
         export_html(args.export_html, model, heads, find_look(model_fname, model), title)
         print(f'Written: {args.export_html}' + (f' with the first {MAX_HEADS}' if len(saved) > MAX_HEADS else ''))
     if args.visualize == 'browser':
+        from utils.browser import Explorer, serve
         look = find_look(model_fname, model)
         serve(Explorer(smpl, model, model_fname, heads, args.out_path, title, look), args.host, args.port)
     elif args.params is not None:

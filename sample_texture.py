@@ -24,6 +24,7 @@ from tqdm import tqdm
 from utils.cli import (
     ROOT,
     add_page_flags,
+    check_page,
     existing_file,
     find_model,
     find_target,
@@ -37,7 +38,6 @@ quiet_tensorflow()
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 from tf_smpl.load_model import load_model  # noqa: E402
-from utils.browser import check_page  # noqa: E402
 from utils.build_texture import (  # noqa: E402
     find_space_of,
     free_name,

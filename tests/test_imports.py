@@ -86,6 +86,11 @@ def test_the_numpy_side_needs_neither_tensorflow_nor_opencv():
     python(blocking(['tensorflow', 'cv2', 'trimesh', 'OpenGL', 'glfw'], names))
 
 
+@pytest.mark.parametrize('script', scripts())
+def test_scripts_import_windows_and_pages_only_where_one_is_asked_for(script):
+    python(blocking(['OpenGL', 'glfw', 'utils.gl_window', 'utils.gl_scene', 'utils.browser', 'http.server'], [script]))
+
+
 CHANGES = '''
 import contextlib, importlib, io, json, os, sys, warnings
 import numpy as np, tensorflow as tf, tensorflow.compat.v1 as tf1

@@ -264,6 +264,16 @@ def test_a_window_outlives_its_program_only_where_it_is_to(display, keepalive):
         assert not keepalive
 
 
+@pytest.mark.parametrize('size, expected', [(dict(width=200, height=100), (100, 200)),
+                                            (dict(window_width=180, window_height=90), (90, 180))])
+def test_a_window_of_one_cell_has_the_size_by_either_name(display, tmp_path, size, expected):
+    viewer = MeshViewer('A head', **size)
+    try:
+        assert shown(viewer, tmp_path / 'picture.png').shape[:2] == expected
+    finally:
+        viewer.close()
+
+
 def test_without_a_display_one_line_says_so_and_the_program_goes_on(monkeypatch, capfd):
     for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
         monkeypatch.delenv(name, raising=False)

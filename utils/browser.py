@@ -121,12 +121,6 @@ def make_server(explorer, host=HOST, port=PORT):
         raise InputError(f'--host {host} --port {port}: {getattr(error, "strerror", None) or error}') from error
 
 
-def check_page(args):
-    """Raises InputError, before anything is computed, where no page can be served at the host and port of the flags."""
-    if args.visualize == 'browser':
-        make_server(None, args.host, args.port).server_close()
-
-
 class _Server(http.server.ThreadingHTTPServer):
     """Listens on the first address of a host's name, of IPv4 or IPv6.
 

@@ -123,6 +123,13 @@ def find_texture_space(texture_fname, model_path):
     raise InputError(f'no texture space for {os.path.basename(model_path)} in data/. {GET_TEXTURE}')
 
 
+def check_page(args):
+    """Raises InputError, before anything is computed, where no page can be served at the host and port of the flags."""
+    if args.visualize == 'browser':
+        from utils.browser import make_server
+        make_server(None, args.host, args.port).server_close()
+
+
 def find_target(target_path, asset):
     """Returns the path of a file to fit or project: the one named, else the embedded demo's (e.g. 'photo').
 

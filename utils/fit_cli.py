@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.browser import check_page
-from utils.cli import add_page_flags, str2bool, visualize
+from utils.cli import add_page_flags, check_page, str2bool, visualize
 from utils.files import InputError, check_folder
 from utils.flame_params import FlameParams, evaluate, load_init, zero_params
 

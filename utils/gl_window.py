@@ -297,7 +297,7 @@ def _open_window(title, width, height):
         import glfw
         glfw.set_error_callback(lambda code, text: reasons.append(text.decode(errors='replace')))
         if not glfw.init():
-            raise WindowError('; '.join(reasons[:1]) or 'glfw does not start')
+            raise WindowError(_with_packages('; '.join(reasons[:1]) or 'glfw does not start'))
         for hint, value in ((glfw.CONTEXT_VERSION_MAJOR, 3), (glfw.CONTEXT_VERSION_MINOR, 3), (glfw.SAMPLES, 0),
                             (glfw.OPENGL_PROFILE, glfw.OPENGL_CORE_PROFILE), (glfw.OPENGL_FORWARD_COMPAT, True)):
             glfw.window_hint(hint, value)
@@ -311,6 +311,11 @@ def _open_window(title, width, height):
         missing = 'pip install glfw PyOpenGL' if isinstance(error, ModuleNotFoundError) else PACKAGES
         raise WindowError(f'{str(error).splitlines()[0]}; {missing}') from error
     return glfw, window
+
+
+def _with_packages(reason):
+    """What glfw says, and where a library is missing also what to install."""
+    return f'{reason}; {PACKAGES}' if 'load' in reason.lower() else reason
 
 
 def text_picture(text):

@@ -50,14 +50,15 @@ class NoWindow(RuntimeError):
     """No window can be opened; the message is one line that says why, and what to install."""
 
 
-def MeshViewer(titlebar='Mesh Viewer', static_meshes=(), dynamic_meshes=(), keepalive=False,  # noqa: N802 (psbody's)
-               window_width=1280, window_height=960):
+def MeshViewer(titlebar='Mesh Viewer', width=1280, height=960, static_meshes=(), dynamic_meshes=(),  # noqa: N802
+               keepalive=False, window_width=None, window_height=None):
     """Opens a window that shows meshes and returns its only cell, a Subwindow. keepalive: it stays when the program
-    ends.
+    ends. window_width and window_height are psbody's names of width and height.
 
     Where no window can be opened a line on stderr says why, and the Subwindow shows nothing.
     """
-    return MeshViewers((1, 1), titlebar, keepalive, window_width, window_height, static_meshes, dynamic_meshes)[0][0]
+    return MeshViewers((1, 1), titlebar, keepalive, window_width or width, window_height or height, static_meshes,
+                       dynamic_meshes)[0][0]
 
 
 def MeshViewers(shape=(1, 1), titlebar='Mesh Viewers', keepalive=False, window_width=1280,  # noqa: N802

@@ -14,7 +14,7 @@ from tf_smpl.load_model import load_model
 from utils.files import write_beside, write_image
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERSION = 6                 # counted up with every change of what is made; files of other versions are made again
+VERSION = 7                 # counted up with every change of what is made; files of other versions are made again
 FILES = {
     'model': 'models/synthetic_generic.pkl',
     'embedding': 'data/synthetic_static_embedding.npz',

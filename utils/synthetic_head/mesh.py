@@ -6,11 +6,16 @@ from utils.synthetic_head.controls import EYE_CENTRE, EYE_RADIUS, MIRROR
 from utils.synthetic_head.ear import place_ear
 from utils.synthetic_head.fairing import FairSolver, cotangent_laplacian, uniform_laplacian
 from utils.synthetic_head.features import place_eye, place_mouth, place_nostril
+from utils.synthetic_head.spaces import smooth_step
 from utils.synthetic_head.topology import HalfGrid
 
 SKIN, LEFT_EYE, RIGHT_EYE = 0, 1, 2
 POLAR_ANGLES = np.radians([0, 6, 12, 18, 24, 29, 36, 46, 60, 75, 90, 108, 126, 144, 162, 180])     # rows of an eyeball
 MERIDIANS = 24
+# How wings of the nose and corners of the mouth are rounded: centimetres around them, and how often.
+NOSE_REACH, NOSE_ROUNDS = 1.2, 8
+CORNER_REACH, CORNER_ROUNDS = 0.8, 1
+LIP_EDGE = 8                    # the mouth's ring that stays where it is, with those within
 EQUATOR = 1 + 9 * MERIDIANS + np.arange(MERIDIANS)
 
 
@@ -67,6 +72,21 @@ class HeadMesh:
             x = solver.solve(np.array(list(pins.values())), np.array(list(hints.values())))
             self.v = (x + x[self.mirror] * MIRROR) / 2
             self.laplacian = cotangent_laplacian(self.v, self.f)
+        self.round_off()
+        self.laplacian = cotangent_laplacian(self.v, self.f)
+
+    def round_off(self):
+        """Draws vertices around nostrils and mouth corners to the mean of their neighbours: hints leave edges there."""
+        laplacian, mouth = uniform_laplacian(self.edges, self.num_skin), self.half.rings['mouth']
+        corner, lips = [mouth[LIP_EDGE][len(mouth[0]) // 2]], self.with_mirror(np.concatenate(mouth[LIP_EDGE:]))
+        for middle, reach, rounds in ((self.half.rings['nostril'][1], NOSE_REACH, NOSE_ROUNDS),
+                                      (corner, CORNER_REACH, CORNER_ROUNDS)):
+            away = np.linalg.norm(self.v[:, None] - self.v[self.with_mirror(middle)], axis=2).min(axis=1)
+            share = smooth_step(away, reach, 0)[:, None]
+            share[lips] = 0
+            for _ in range(rounds):
+                self.v = self.v + share / 2 * (laplacian @ self.v)
+        self.v = (self.v + self.v[self.mirror] * MIRROR) / 2
 
     def left_of(self, vertex):
         return vertex if vertex < len(self.half.plan) else self.mirror[vertex]
