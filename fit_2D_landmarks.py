@@ -224,7 +224,7 @@ def main(args):
     tell_of(rows, args.out_path)
     exit_if_failed(rows, args.out_path)
     first = os.path.join(args.out_path, photos[0].name)
-    print(f'Written: {first}.obj, {first}_scale.npy, {first}_params.npz'
+    print(f'Written: {first}.obj, {first}_scale.npy, {first}_params.npz' + f', {first}.glb' * (args.format == 'glb')
           + f', {first}_fit.png' * (args.num_pictures > 0) + (f', {first}_views.png' if table else '')
           + (f' and so on for {len(photos)} photos, {args.out_path}/summary.csv' if len(photos) > 1 else ''))
 

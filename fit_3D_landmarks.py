@@ -59,7 +59,7 @@ from utils.flame_params import flame_sizes, model_identity, save_params  # noqa:
 from utils.landmarks import check_embedding, get_model_lmks, load_embedding  # noqa: E402
 from utils.live_fit import LiveFit  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
-from utils.targets import POINT_SUFFIXES, find_targets, read_points, unit_scale  # noqa: E402
+from utils.targets import POINT_SUFFIXES, check_order, find_targets, read_points, unit_scale  # noqa: E402
 
 WEIGHTS = {
     'lmk': 1.0,                 # distances of the landmarks, millimetres
@@ -142,6 +142,7 @@ def main(args):
 
     def read(target):
         lmks = read_points(target)
+        check_order(target.label, lmks, template_lmks)
         factor, unit = (1.0, None) if args.fit_scale else unit_scale(lmks, template_lmks, args.unit, target.label)
         if len(targets) == 1:
             print_read(target.label, lmks, unit)
@@ -198,6 +199,8 @@ def default_target(model_fname):
     path = os.path.join(ROOT, 'data', 'landmark_3d.npy')
     if os.path.isfile(path) and not is_embedded(model_fname):
         return path
+    if not is_embedded(model_fname):
+        print(f"No landmarks named, and none in {path}: fitting FLAME to the embedded head's")
     return find_target(None, 'landmarks_3d')
 
 

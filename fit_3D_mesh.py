@@ -58,7 +58,7 @@ from utils.flame_params import flame_sizes, save_params  # noqa: E402
 from utils.heat_map import heat_colours  # noqa: E402
 from utils.live_fit import LiveFit  # noqa: E402
 from utils.mesh import Mesh  # noqa: E402
-from utils.targets import MESH_SUFFIXES, Target, find_targets, read_registered_mesh, unit_scale  # noqa: E402
+from utils.targets import MESH_SUFFIXES, Target, check_order, find_targets, read_registered_mesh, unit_scale  # noqa: E402
 
 WEIGHTS = {
     'data': 1000.0,             # distances of the vertices, metres
@@ -115,10 +115,10 @@ def fit_mesh(target_vertices, solver, v_template, root, sizes, start=None, fit_s
 def main(args):
     weights = fit_weights(args, WEIGHTS)
     model_fname = find_model(args.model_fname)
+    model = load_model(model_fname)
     targets = (find_targets(args.target_mesh_path, MESH_SUFFIXES, 2) if args.target_mesh_path
                else [Target('mesh_fitting', default_target(model_fname))])
     check_fit_flags(args, len(targets))
-    model = load_model(model_fname)
     sizes = flame_sizes(model_fname, model)
     root = model['J_regressor'][0] @ model['v_template']
     start, _ = load_start(args, model_fname, sizes, len(targets))
@@ -195,6 +195,7 @@ def read_target(target, model, model_fname, args):
     that they came in (None).
     """
     vertices = read_registered_mesh(target, model['f'], len(model['v_template']), os.path.basename(model_fname))
+    check_order(target.label, vertices, model['v_template'], 'vertices')
     if args.fit_scale:
         return vertices, None
     metres, unit = unit_scale(vertices, model['v_template'], args.unit, target.label)

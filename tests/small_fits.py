@@ -17,6 +17,7 @@ NUM_VERTICES, NUM_POINTS = 30, 14
 WEIGHTS = {'lmk': 100.0, 'shape': 0.1, 'expr': 0.2, 'neck_pose': 3.0, 'jaw_pose': 0.1, 'eyeballs_pose': 0.3}
 USERS_WEIGHTS = {**WEIGHTS, 'lips': 30.0, 'jaw_open': 2.0, 'size': 5.0}
 BENT_WEIGHTS = {**USERS_WEIGHTS, 'bent': 4.0}
+ROWS_WEIGHTS = {**WEIGHTS, 'plane': 20.0}
 COUNTS = ('max_iterations',)
 USUAL_LIMITS = {name: parameter.default for name, parameter in inspect.signature(tf_least_squares).parameters.items()
                 if isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool)}
@@ -56,12 +57,20 @@ def tf_bent(params, points, data):
     return {**tf_users(params, points, data), 'bent': points[:, 0] * params.shape[:, :1] + params.exp[:, :3] - 0.1}
 
 
-TERMS = {'plain': (tf_plain, WEIGHTS), 'users': (tf_users, USERS_WEIGHTS), 'bent': (tf_bent, BENT_WEIGHTS)}
+def tf_rows(params, points, data):
+    """With terms of each point whose parts weigh differently: its places, and its distance from a plane."""
+    along = (points - data.lmks) * [0.5, 0.3, -0.8]
+    return {**tf_plain(params, points, data), 'lmk': data.seen * [1.0, 2.0, 0.1] * (points - data.lmks),
+            'plane': along[:, :, :1] + along[:, :, 1:2] + along[:, :, 2:]}
+
+
+TERMS = {'plain': (tf_plain, WEIGHTS), 'rows': (tf_rows, ROWS_WEIGHTS),
+         'users': (tf_users, USERS_WEIGHTS), 'bent': (tf_bent, BENT_WEIGHTS)}
 
 
 def start(terms, batch):
     params = zero_params(*SIZES, batch=batch)._asdict()
-    return params if terms == 'plain' else {**params, 'scale': np.ones((batch, 1))}
+    return params if terms in ('plain', 'rows') else {**params, 'scale': np.ones((batch, 1))}
 
 
 def targets(layer, batch, noise=0.05, seed=0):

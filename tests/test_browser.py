@@ -238,7 +238,7 @@ def test_ctrl_c_ends_quietly():
 
 def test_sample_flame_explores_what_it_saved(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(sample_FLAME, 'serve', lambda *given: asked.append(given))
+    monkeypatch.setattr('utils.browser.serve', lambda *given: asked.append(given))
     out = tmp_path / 'out'
     sample_FLAME.main(flags(synthetic_path('model'), out, num_samples=2, visualize='browser', host='127.0.0.1', port=0))
     assert len(os.listdir(out)) == 5

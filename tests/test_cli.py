@@ -83,7 +83,7 @@ def test_a_named_file_that_is_missing_is_an_error(root):
 
 def test_each_model_gets_its_own_embedding(root):
     assert cli.find_embedding(None, 'models/synthetic_generic.pkl') == '/embedded/synthetic_embedding'
-    with pytest.raises(InputError, match=r'generic_model\.pkl.*https://github\.com/TimoBolkart/TF_FLAME'):
+    with pytest.raises(InputError, match=r'generic_model\.pkl.*https://github\.com/soubhiksanyal/RingNet'):
         cli.find_embedding(None, 'models/generic_model.pkl')
     (root / 'data' / 'flame_static_embedding.pkl').write_text('x')
     assert cli.find_embedding(None, 'models/generic_model.pkl') == str(root / 'data' / 'flame_static_embedding.pkl')

@@ -287,3 +287,62 @@ def test_a_term_that_depends_on_nothing_is_named(solve):
     with pytest.raises(ValueError, match="term 'fixed' depends neither on the points nor on trans"):
         solve(lambda params, points, data: {**tf_plain(params, points, data), 'fixed': data.lmks[:, 0]},
               {**WEIGHTS, 'fixed': 1.0}, 'plain')
+
+
+def with_term(tf_term):
+    """Terms with one more."""
+    return lambda params, points, data: {**tf_plain(params, points, data), 'more': tf_term(params, points, data)}
+
+
+@pytest.mark.parametrize('solve', [build, build_scipy])
+@pytest.mark.parametrize('tf_term', [
+    lambda params, points, data: tf.stop_gradient(points[:, 0] - points[:, 1]),
+    lambda params, points, data: tf.round(params.jaw),
+    lambda params, points, data: tf.round(points - data.lmks),
+    lambda params, points, data: tf.stop_gradient(params.shape[:, :3] * params.exp),
+], ids=['points', 'prior', 'element by element', 'coefficients'])
+def test_a_term_without_derivative_is_named(solve, tf_term):
+    with pytest.raises(ValueError, match="the term 'more' has no derivative"):
+        solve(with_term(tf_term), {**WEIGHTS, 'more': 1.0}, 'plain')
+
+
+@pytest.mark.parametrize('solve', [build, build_scipy])
+@pytest.mark.parametrize('tf_term, reason', [
+    (lambda params, points, data: tf.reduce_sum(params.jaw), r'is \(\), expected \[N, ...\]'),
+    (lambda params, points, data: points[0], r'is \(14, 3\), expected \[N, ...\]'),
+    (lambda params, points, data: tf.boolean_mask(points, tf.ones(14, tf.bool), axis=1), '.* all other sizes known'),
+    (lambda params, points, data: tf.cast(points, tf.float32), 'is float32, expected float64'),
+    (lambda params, points, data: 0.0, 'is float32, expected float64'),
+])
+def test_a_term_of_another_shape_or_type_is_named(solve, tf_term, reason):
+    with pytest.raises(ValueError, match=f"the term 'more' {reason}"):
+        solve(with_term(tf_term), {**WEIGHTS, 'more': 1.0}, 'plain')
+
+
+def test_a_part_without_derivative_does_not_count():
+    """As robust weights have it: what is stopped is taken as it is, in each step anew."""
+    def tf_robust(params, points, data):
+        terms = tf_users(params, points, data)
+        return {**terms, 'lmk': terms['lmk'] * tf.stop_gradient(tf.rsqrt(1 + tf.square(terms['lmk'])))
+                / tf.stop_gradient(params.scale[:, :, None])}
+    layer, _ = small_layer('points')
+    solver = FitSolver(tf_robust, USERS_WEIGHTS, layer, 'least_squares')
+    found = solver(start('users', 2), targets(layer, 2)[0])
+    assert (loss_of(found.after) < loss_of(found.before)).all()
+
+
+def test_derivatives_that_are_not_finite_are_its_status():
+    tf_norm = with_term(lambda params, points, data: tf.norm(params.jaw, axis=1, keepdims=True))
+    layer, _ = small_layer('points')
+    initial = {name: value.copy() for name, value in start('plain', 2).items()}
+    initial['jaw'][1] = 0.1
+    found = FitSolver(tf_norm, {**WEIGHTS, 'more': 1.0}, layer, 'least_squares')(initial, targets(layer, 2)[0])
+    assert found.status[0] == 'derivatives are not finite' and found.iterations[0] == 1
+    assert found.status[1] not in (found.status[0], 'not finite from the start')
+
+
+def test_a_variable_on_which_nothing_depends_is_named_with_scipy_too():
+    layer, _ = small_layer('points')
+    with pytest.raises(ValueError, match="no term depends on the variable 'zoom'"):
+        FitSolver(tf_plain, WEIGHTS, layer, 'BFGS')({**start('plain', 1), 'zoom': np.ones((1, 1))},
+                                                    targets(layer, 1)[0])

@@ -3,9 +3,14 @@ import json
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from tf_smpl.load_model import load_model
 from utils.files import InputError
-from utils.point_files import read_image_points, read_points, unit_scale
+from utils.landmarks import get_model_lmks, load_embedding
+from utils.point_files import check_order, read_image_points, read_points, unit_scale
+from utils.synthetic_head.demo import synthetic_path
+from utils.synthetic_head.posing import posed_vertices
 from utils.targets import Target
 
 POINTS = np.round(np.random.RandomState(0).randn(51, 3), 6)
@@ -190,5 +195,41 @@ def test_a_size_that_no_unit_explains_is_an_error_with_the_way_out(size):
         unit_scale(size * POINTS, POINTS, 'auto', 'scan.csv')
 
 
-def test_a_unit_that_is_named_is_taken():
-    assert [unit_scale(POINTS, POINTS, unit) for unit in ('m', 'cm', 'mm')] == [(1, 'm'), (0.01, 'cm'), (0.001, 'mm')]
+def test_a_unit_that_is_named_is_taken_unless_no_head_is_so_large_or_small():
+    for unit, metres in (('m', 1), ('cm', 0.01), ('mm', 0.001)):
+        for size in (0.2, 5):
+            assert unit_scale(size * POINTS / metres, POINTS, unit) == (metres, unit)
+        for size in (0.05, 20):
+            with pytest.raises(InputError, match=rf'scan.csv: in {unit} .*RMS.*, on the model .*--unit.*--fit_scale'):
+                unit_scale(size * POINTS / metres, POINTS, unit, 'scan.csv')
+
+
+@pytest.fixture(scope='module')
+def template():
+    """The 51 landmarks of the embedded head."""
+    model, embedding = load_model(synthetic_path('model')), load_embedding(synthetic_path('embedding'))
+    return model, lambda v: get_model_lmks(v, model['f'], *embedding)
+
+
+def test_points_of_any_head_wherever_it_is_are_in_order(template):
+    model, lmks_of = template
+    for seed in range(20):
+        random = np.random.RandomState(seed)
+        v = posed_vertices(model, 1.5 * random.randn(300), random.randn(100), 0.4 * random.randn(15))
+        for points, rest in ((lmks_of(v), lmks_of(model['v_template'])), (v, model['v_template'])):
+            points = 30 * points @ Rotation.random(random_state=seed).as_matrix() + 100 * random.randn(3)
+            points[random.permutation(len(points))[:len(points) // 2]] = np.nan
+            check_order('scan.csv', points, rest)
+
+
+@pytest.mark.parametrize('change, reason', [
+    (lambda points: points * [-1, 1, 1], 'the points are mirrored'),
+    (lambda points: points[::-1], 'the points lie otherwise than on any head'),
+    (lambda points: np.outer(np.arange(51), [1.0, 2.0, 3.0]), 'the points lie otherwise than on any head'),
+    (lambda points: np.r_[points[:30], points[30:31] + 1, points[31:]], r'the point 30 \(from 0\) is far from where'),
+])
+def test_points_in_another_order_mirrored_or_far_off_are_named(change, reason, template):
+    model, lmks_of = template
+    points = lmks_of(model['v_template'])
+    with pytest.raises(InputError, match=f'scan.csv: {reason}'):
+        check_order('scan.csv', change(points), points)

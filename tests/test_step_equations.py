@@ -11,7 +11,8 @@ from tests.small_fits import TERMS, small_layer, start, targets
 from utils import mesh_equations, step_equations
 from utils.least_squares import Problem
 
-CASES = [('points', 'plain'), ('points', 'users'), ('points', 'bent'), ('vertices', 'plain'), ('vertices', 'bent')]
+CASES = [('points', 'plain'), ('points', 'users'), ('points', 'bent'), ('vertices', 'plain'), ('vertices', 'bent'),
+         ('vertices', 'rows')]
 
 
 @pytest.fixture(scope='module', params=CASES, ids=' '.join)

@@ -51,11 +51,14 @@ def test_normal_matrices_are_the_sums_over_the_vertices(parents, scale):
     model, random = small_model(parents), np.random.RandomState(4)
     layer, inputs = SMPLVertices(model, matrix_dtype=tf.float64), random_heads(model, 3, scale)
     moving, by_beta = layer.moving(*inputs), by_beta_of(layer, inputs)
-    differing, alike = random.rand(3, NUM_VERTICES), np.repeat(random.rand(3, 1), NUM_VERTICES, axis=1)
-    some_missing = alike.copy()
-    some_missing[1, ::3] = 0
-    for weights in (differing, alike, some_missing, np.ones_like(alike), np.zeros_like(alike)):
-        expected = np.einsum('nv,nvcb,nvcd->nbd', weights, by_beta, by_beta)
+    differing, alike = random.rand(3, 3, NUM_VERTICES), np.ones((3, 3, NUM_VERTICES)) * random.rand(3, 1, 1)
+    some_missing, by_axis = alike.copy(), alike * [[1], [0.5], [2]]
+    some_missing[1, :, ::3] = 0
+    matrices = random.randn(3, 3, 3, NUM_VERTICES)
+    matrices = np.einsum('nabv,ncbv->nacv', matrices, matrices)
+    for weights in (differing, alike, by_axis, some_missing, np.ones_like(alike), np.zeros_like(alike), matrices):
+        whole = weights if weights.ndim == 4 else np.einsum('nav,ab->nabv', weights, np.eye(3))
+        expected = np.einsum('nacv,nvab,nvcd->nbd', whole, by_beta, by_beta)
         found = layer.tf_gram(moving, padded(weights, moving.d_theta[0].shape[2]))
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -65,7 +68,7 @@ def test_skinning_weights_need_not_sum_to_one():
     model['weights'] = 0.7 * model['weights']
     layer, inputs = SMPLVertices(model, matrix_dtype=tf.float64), random_heads(model, 2, 0.5)
     moving, by_beta = layer.moving(*inputs), by_beta_of(layer, inputs)
-    weights = padded(np.ones((2, NUM_VERTICES)), moving.d_theta[0].shape[2])
+    weights = padded(np.ones((2, 3, NUM_VERTICES)), moving.d_theta[0].shape[2])
     np.testing.assert_allclose(layer.tf_gram(moving, weights), np.einsum('nvcb,nvcd->nbd', by_beta, by_beta), atol=1e-9)
     d_theta = np.transpose(moving.d_theta, [1, 3, 0, 2])[:, :NUM_VERTICES]
     np.testing.assert_allclose(d_theta, differences(layer, inputs, 2), rtol=1e-8, atol=5e-8)
@@ -80,7 +83,7 @@ def test_float32_derivatives_are_near_and_values_as_exact_as_asked(dtype):
     assert layer(*inputs).dtype == dtype and {part.dtype for part in tf.nest.flatten(moving)} == {tf.float32}
     np.testing.assert_allclose(layer(*inputs), exact(*inputs), atol=1e-5 if dtype == tf.float32 else 0)
     np.testing.assert_allclose(moving.d_theta, expected.d_theta, atol=1e-4)
-    weights = np.ones((2, moving.d_theta[0].shape[2]))
+    weights = np.ones((2, 3, moving.d_theta[0].shape[2]))
     np.testing.assert_allclose(layer.tf_gram(moving, tf.constant(weights, tf.float32)),
                                exact.tf_gram(expected, weights), atol=1e-3)
 
@@ -90,14 +93,14 @@ def test_any_batch_of_unknown_size_equals_single_heads():
     layer = SMPLVertices(model, matrix_dtype=tf.float64)
     with tf.Graph().as_default(), tf1.Session() as session:
         beta, theta = (tf1.placeholder(tf.float64, [None, n]) for n in (8, 15))
-        vectors, weights = (tf1.placeholder(tf.float64, [None, *shape, 32]) for shape in ([2, 3], []))
+        vectors, weights = (tf1.placeholder(tf.float64, [None, *shape, 32]) for shape in ([2, 3], [3]))
         moving = layer.moving(tf.zeros_like(beta[:, :3]), beta, theta)
         wanted = [tf.stack(moving.d_theta, 3), layer.beta_products(moving, tf.unstack(vectors, axis=2)),
                   layer.tf_gram(moving, weights)]
         for batch in (0, 1, 3):
             random = np.random.RandomState(0)
             feed = {beta: random.randn(batch, 8), theta: random.randn(batch, 15),
-                    vectors: random.randn(batch, 2, 3, 32), weights: random.rand(batch, 32)}
+                    vectors: random.randn(batch, 2, 3, 32), weights: random.rand(batch, 3, 32)}
             found = session.run(wanted, feed)
             assert [len(part) for part in found] == [batch] * 3
             for n in range(batch):
@@ -121,9 +124,9 @@ def test_the_embedded_head():
     np.testing.assert_allclose(d_theta, by_theta, atol=2e-5 * np.abs(by_theta).max())
     width = moving.d_theta[0].shape[2]
     vectors = padded(by_beta.transpose(0, 2, 1)[:, None], width).astype(np.float32)
-    for weights in (np.ones((1, size)), random.rand(1, size)):
+    for weights in (np.ones((1, 3, size)), random.rand(1, 3, size)):
         gram = layer.tf_gram(moving, padded(weights, width).astype(np.float32)).numpy()
-        expected = np.einsum('nv,nvc,nvc->n', weights, by_beta, by_beta)
+        expected = np.einsum('ncv,nvc,nvc->n', weights, by_beta, by_beta)
         np.testing.assert_allclose(np.einsum('nb,nbd,nd->n', way[1], gram, way[1]), expected, rtol=1e-4)
     products = layer.beta_products(moving, tf.unstack(vectors, axis=2)).numpy()[:, 0]
     np.testing.assert_allclose(np.sum(products * way[1], 1), np.sum(by_beta ** 2, (1, 2)), rtol=1e-4)

@@ -108,11 +108,18 @@ class SMPLVertices(SMPL):
         return tf.reshape(products, [-1, count, self.num_betas]) + tf.matmul(by_joint, d_joints)
 
     def tf_gram(self, moving, weights):
-        """The normal matrices sum_v w_v J_v^T J_v [N, B, B] for weights [N, P]; quick where they are all alike."""
-        alike = tf.reduce_all(tf.equal(weights[:, :self.size[0]], weights[:, :1]))
-        return tf.cond(alike, lambda: weights[:, :1, None] * self._tf_gram_by_pairs(moving),
-                       lambda: tf.map_fn(self._tf_gram_of_one, (moving.frames, moving.d_joints, weights),
-                                         fn_output_signature=self.matrix_dtype))
+        """The normal matrices sum_v J_v^T W_v J_v [N, B, B] for weights W_v: diagonals [N, 3, P], or [N, 3, 3, P] of
+        symmetric matrices. Quick where they are diagonals that are all alike.
+        """
+        weights = tf.convert_to_tensor(weights)
+
+        def tf_each():
+            return tf.map_fn(self._tf_gram_of_one, (moving.frames, moving.d_joints, weights),
+                             fn_output_signature=self.matrix_dtype)
+        if weights.shape.rank == 4:
+            return tf_each()
+        alike = tf.reduce_all(tf.equal(weights[..., :self.size[0]], weights[:, :1, :1]))
+        return tf.cond(alike, lambda: weights[:, :1, :1] * self._tf_gram_by_pairs(moving), tf_each)
 
     def _tf_gram_by_pairs(self, moving):
         constants, size = self._derivatives(), self.num_betas
@@ -133,13 +140,18 @@ class SMPLVertices(SMPL):
 
     @tf.autograph.experimental.do_not_convert
     def _tf_gram_of_one(self, moving):
-        frames, d_joints, weights = moving                                              # [3, 3, P], [J, 3, B], [P]
+        frames, d_joints, weights = moving                          # [3, 3, P], [J, 3, B], [3, P] or [3, 3, P]
         constants = self._derivatives()
         taken = tf.einsum('jp,jcb->cpb', constants['weights'], d_joints)
         rows = tf.add_n([frame * shape for frame, shape in zip(
             tf.unstack(tf.expand_dims(frames, 3)), tf.unstack(constants['shapes']), strict=True)])
-        rows = tf.reshape((rows + taken) * tf.sqrt(weights)[:, None], [-1, self.num_betas])
-        return tf.matmul(rows, rows, transpose_a=True)
+        rows = rows + taken                                                             # [3, P, B]
+        if weights.shape.rank == 2:
+            rows = tf.reshape(rows * tf.sqrt(weights)[:, :, None], [-1, self.num_betas])
+            return tf.matmul(rows, rows, transpose_a=True)
+        weighted = tf.add_n([weight[:, :, None] * row for weight, row in zip(
+            tf.unstack(weights), tf.unstack(rows), strict=True)])
+        return tf.matmul(*(tf.reshape(part, [-1, self.num_betas]) for part in (rows, weighted)), transpose_a=True)
 
     def _tf_d_joints(self, world):
         """How far each joint takes its vertices along with the coefficients [N, J, 3, B]: derivatives of the

@@ -28,6 +28,17 @@ def align_rigid(points, targets, root, with_scale=False):
     return axis_angle(rotation), (scale[..., None, None] * goal - turned)[..., 0, :] - root, scale
 
 
+def misfits(points, targets):
+    """How far points [L, 3], placed and scaled as well as can be, are from targets [L, 3], and how far their mirror
+    image is: root mean squares as parts of the targets' spread, from 0 to 1. Rows of NaN are left out.
+    """
+    seen = np.isfinite(targets).all(axis=1)
+    centred, wanted = (x[seen] - x[seen].mean(axis=0) for x in (points, targets))
+    left, sizes, right = np.linalg.svd(wanted.T @ centred / (np.linalg.norm(wanted) * np.linalg.norm(centred)))
+    last = sizes[2] * np.sign(np.linalg.det(left @ right))
+    return tuple(np.sqrt(max(1 - (sizes[0] + sizes[1] + sign * last) ** 2, 0)) for sign in (1, -1))
+
+
 def align_image(points, targets, root, height):
     """Rotations (axis-angle [N, 3]), translations [N, 3] without z, and scales [N] in pixels per metre that bring
     points [L, 3] near to image points [N, L, 2] (pixels, y down, pictures of these heights [N]) under scaled

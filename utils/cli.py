@@ -13,7 +13,7 @@ EMBEDDING_NAME = 'flame_static_embedding.pkl'
 TEXTURE_NAMES = ('FLAME_texture.npz', 'albedoModel2020_FLAME_albedoPart.npz', 'FLAME_albedo_from_BFM.npz')
 HOST, PORT = '127.0.0.1', 0              # of pages: this machine only, a port that is free
 GET_FLAME = 'FLAME is at https://flame.is.tue.mpg.de: save it as models/generic_model.pkl'
-GET_EMBEDDING = f'{EMBEDDING_NAME} is in https://github.com/TimoBolkart/TF_FLAME: save it into data/'
+GET_EMBEDDING = f'{EMBEDDING_NAME} is in flame_model/ of https://github.com/soubhiksanyal/RingNet: save it into data/'
 GET_TEXTURE = f'{TEXTURE_NAMES[0]} is at https://flame.is.tue.mpg.de: save it into data/'
 
 
@@ -124,7 +124,12 @@ def find_texture_space(texture_fname, model_path):
 
 
 def check_page(args):
-    """Raises InputError, before anything is computed, where no page can be served at the host and port of the flags."""
+    """Raises InputError, before anything is computed, where no page can be written to --export_html, or served at the
+    host and port of the flags.
+    """
+    path = getattr(args, 'export_html', None)
+    if path is not None and (os.path.isdir(path) or not path.lower().endswith(('.html', '.htm'))):
+        raise InputError(f'{path}: {"a folder" if os.path.isdir(path) else "a page is written as .html"}')
     if args.visualize == 'browser':
         from utils.browser import make_server
         make_server(None, args.host, args.port).server_close()

@@ -13,7 +13,8 @@ OPTIMIZERS = ('least_squares', 'L-BFGS-B', 'BFGS')
 PRIORS = {'shape': 'identity, in standard deviations', 'expr': 'expression, in standard deviations',
           'neck_pose': 'rotation of the neck, in radians', 'jaw_pose': 'rotation of the jaw, in radians',
           'eyeballs_pose': 'rotations of the eyes, in radians'}
-NUM_PICTURES = 20               # of more targets than this, the others get no picture
+NO_DERIVATIVES = 'derivatives are not finite'      # a status of the solver
+NUM_PICTURES = 100              # of more targets than this, the others get no picture
 
 
 class OneFit(NamedTuple):
@@ -189,9 +190,9 @@ def count_missing(points):
 
 
 def check_result(label, fit, vertices):
-    """Raises InputError, which names the target, where a OneFit or its vertices are not finite."""
-    if not all(np.isfinite(part).all() for part in (vertices, *fit.params, list(fit.others.values()),
-                                                    list(fit.after.values()))):
+    """Raises InputError, which names the target, where a OneFit, its derivatives or its vertices are not finite."""
+    parts = vertices, *fit.params, list(fit.others.values()), list(fit.after.values())
+    if fit.status == NO_DERIVATIVES or not all(np.isfinite(part).all() for part in parts):
         raise InputError(f'{label}: the fit is not finite after {fit.iterations} iterations ({fit.status})')
 
 
@@ -216,6 +217,6 @@ def print_fit(fit, weights, distances):
     """Prints the terms of one fit before and after, how it ended, and the distances in words."""
     print(f'{"term":14}{"weight":>8}{"before":>16}{"after":>16}')
     for name in weights:
-        print(f'{name:14}{weights[name]:8g}{fit.before[name]:16.6f}{fit.after[name]:16.6f}')
-    print(f'{"sum":22}{sum(fit.before.values()):16.6f}{sum(fit.after.values()):16.6f}')
+        print(f'{name:14}{weights[name]:8g} {fit.before[name]:15.6f} {fit.after[name]:15.6f}')
+    print(f'{"sum":22} {sum(fit.before.values()):15.6f} {sum(fit.after.values()):15.6f}')
     print(f'{fit.iterations} iterations, {fit.status}. {distances}')

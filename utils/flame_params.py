@@ -17,6 +17,7 @@ from utils.files import InputError, write_beside
 from utils.foreign_params import named_blocks
 from utils.synthetic_head.demo import VERSION
 
+MOST_TURN = 2 * np.pi             # radians that a vector of another program may turn by
 WIDTHS = {'trans': 3, 'rot': 3, 'neck': 3, 'jaw': 3, 'eyes': 6}         # shape, exp: as in the model
 
 
@@ -162,7 +163,17 @@ def load_init(path, model_fname, num_shape, num_exp, force=False):
     if 'model_sha256' not in extras:
         say_once(f'{path}: names no model, taken to be of {os.path.basename(model_fname)}; found {", ".join(blocks)}'
                  + (f', left out: {", ".join(left_out)}' if left_out else ''))
+        _check_angles(path, blocks)
     return _whole(path, blocks, num_shape, num_exp), extras, tuple(blocks)
+
+
+def _check_angles(path, blocks):
+    """Raises InputError where rotations {name: [N, 3 or 6]} are too large for axis-angle vectors in radians."""
+    for name in ('rot', 'neck', 'jaw', 'eyes'):
+        angles = np.linalg.norm(np.reshape(blocks.get(name, np.zeros(3)), [-1, 3]), axis=1)
+        if angles.max() > MOST_TURN:
+            raise InputError(f'{path}: {name} turns by {angles.max():.3g}, expected axis-angle vectors in radians, of '
+                             f'{MOST_TURN:.3g} at most')
 
 
 def same_model(extras, model_fname):

@@ -25,11 +25,11 @@ import tensorflow.compat.v1 as tf
 from utils import mesh_equations, step_equations
 from utils.files import InputError
 from utils.flame_params import FlameParams
-from utils.term_derivatives import kind_of_term, tf_term_derivatives
+from utils.term_derivatives import kind_of_term, tf_gradients, tf_term_derivatives
 
-RUNNING, SETTLED, NO_STEP, NO_GRADIENT, TOO_LONG, NOT_FINITE = range(6)
+RUNNING, SETTLED, NO_STEP, NO_GRADIENT, TOO_LONG, NOT_FINITE, NO_DERIVATIVES = range(7)
 STATUS = ('running', 'the loss settled', 'the step vanished', 'the gradient vanished', 'too many iterations',
-          'not finite from the start')
+          'not finite from the start', 'derivatives are not finite')
 INNER = ('shape', 'exp')
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-5, 1e-12, 1e12
 POOR_GAIN = 0.6                 # of what a step promised: below, the curvature that it missed is taken in
@@ -84,8 +84,8 @@ def tf_least_squares(tf_residuals, weights, points, initial, data, max_iteration
     It stops also where no number moves by more than xtol (of 1 + its size), or where a step promises to lower the loss
     by less than gtol of it; losses below LEAST_LOSS of the first are as good as that.
 
-    Raises InputError where terms and weights have other names, ValueError for a negative weight, for a term that
-    depends on nothing and for a variable on which nothing depends.
+    Raises InputError where terms and weights have other names, ValueError for a negative weight, for a term that is no
+    [N, ...], depends on nothing or has no derivative, and for a variable on which nothing depends.
     """
     problem = Problem(tf_residuals, weights, points, initial)
     x = tf.concat([tf.cast(initial[name], points.dtype) for name in problem.names], 1)
@@ -137,7 +137,8 @@ def _tf_iterate(problem, tf_tried, data, least, max_iterations, ftol, xtol, gtol
     for is_so, reason in ((iterations + 1 >= max_iterations, TOO_LONG), (damping > MOST_DAMPING, NO_STEP),
                           (accepted & (left * lowered <= ftol * small), SETTLED),
                           (tf.reduce_all(tf.abs(step) <= xtol * (1 + tf.abs(x)), 1), NO_STEP),
-                          (tf.abs(promised) <= gtol * small, NO_GRADIENT)):
+                          (tf.abs(promised) <= gtol * small, NO_GRADIENT),
+                          (~tf.reduce_all(tf.math.is_finite(gradient), 1), NO_DERIVATIVES)):
         status = tf.where_v2(is_so, reason, status)
     x, posed, terms = tf.nest.map_structure(
         lambda new, old: tf.where_v2(tf.reshape(accepted, [-1] + [1] * (new.shape.rank - 1)), new, old),
@@ -163,6 +164,16 @@ def _tf_curved_step(step, tf_solve, lacking, moved):
 def _tf_squares(residuals):
     """The sums [N] of the squares of residuals [N, ...]."""
     return tf.reduce_sum(tf.square(residuals), list(range(1, residuals.shape.rank)))
+
+
+def _checked(name, term, points):
+    """A term as a tensor; raises ValueError, which names it, where it is not [N, ...] as the points are."""
+    term = tf.convert_to_tensor(term)
+    if term.dtype != points.dtype:
+        raise ValueError(f'the term {name!r} is {term.dtype.name}, expected {points.dtype.name} as the points are')
+    if not term.shape.rank or term.shape[0] not in (None, points.shape[0]) or None in term.shape[1:].as_list():
+        raise ValueError(f'the term {name!r} is {term.shape}, expected [N, ...] for N problems, all other sizes known')
+    return term
 
 
 def equations_of(points):
@@ -220,22 +231,30 @@ class Problem:
         for name in residuals:
             if self.weights[name] < 0:
                 raise ValueError(f'the weight of the term {name!r} is {self.weights[name]}, expected 0 or more')
-        return residuals
+        return {name: _checked(name, term, points) for name, term in residuals.items()}
 
     def check_terms(self, x, points, data):
-        """Raises ValueError, which names it, for a term that depends on nothing. points: only their shape counts."""
+        """Raises ValueError as tf_derivatives does. points: only their shape counts."""
         values, apart = self.unpacked(x), tf.placeholder(points.dtype, points.shape)
-        for name, term in self.tf_residual_terms(apart, values, data).items():
-            kind_of_term(name, term, apart, values)
+        residuals = self.tf_residual_terms(apart, values, data)
+        kinds = {name: kind_of_term(name, term, apart, values) for name, term in residuals.items()}
+        for name, (_, direct) in kinds.items():
+            tf_gradients(name, residuals[name], [apart, *(values[variable] for variable in direct)])
+        self._check_variables({variable for _, direct in kinds.values() for variable in direct},
+                              any(kind != 'prior' for kind, _ in kinds.values()))
+
+    def _check_variables(self, direct, with_points):
+        """Raises ValueError for a variable on which no term depends, directly or through points."""
+        for name in self.names:
+            if name not in direct and (name not in FlameParams._fields or not with_points):
+                raise ValueError(f'no term depends on the variable {name!r}; the terms are {", ".join(self.weights)}')
 
     def tf_derivatives(self, points, values, data):
         """The TermDerivatives at points and values."""
         residuals = self.tf_residual_terms(points, values, data)
         terms = tf_term_derivatives(residuals, self.weights, points, values)
         direct = {variable for variable, *_ in terms.priors}.union(*(part[1] for part in terms.rows + terms.dense))
-        for name in values:
-            if name not in direct and (name not in FlameParams._fields or not terms.rows + terms.dense):
-                raise ValueError(f'no term depends on the variable {name!r}; the terms are {", ".join(residuals)}')
+        self._check_variables(direct, bool(terms.rows + terms.dense))
         return terms
 
     def tf_outer_columns(self, by_points, columns, axis=-1):

@@ -7,6 +7,7 @@ Letters in shapes: A problems, V vertices, P columns for them, O outer parameter
 """
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 
@@ -34,8 +35,9 @@ def tf_equations(problem, x, posed, data):
     rows = [_tf_row_parts(problem, moving, *term) for term in terms.rows]
     parts = [_tf_dense_parts(problem, moving, *term) for term in terms.dense]
     if rows:
-        squares, of_inner, weights = (tf.add_n(list(matrices)) for matrices in zip(*rows, strict=True))
-        parts.append((squares, of_inner, layer.tf_gram(moving, weights)))
+        *products, weights = zip(*rows, strict=True)
+        squares, of_inner = (tf.add_n(list(matrices)) for matrices in products)
+        parts.append((squares, of_inner, layer.tf_gram(moving, _tf_sum_of_weights(weights))))
     squares, of_inner, h_inner = (tf.add_n(list(matrices)) for matrices in zip(*parts, strict=True))
     d, gradient = problem.tf_of_priors(terms.priors, values)
     gradient += tf.cast(tf.concat([squares[:, :-1, -1], of_inner[:, -1]], 1), x.dtype)
@@ -47,7 +49,7 @@ def tf_equations(problem, x, posed, data):
 def _tf_row_parts(problem, moving, blocks, columns, residuals):
     """Of a term made row by row: the products of its columns by the outer parameters and, last, its residuals with each
     other [A, O + 1, O + 1] and with those by the coefficients [A, O + 1, B], whose products with each other are those
-    of the vertices with weights [A, P].
+    of the vertices with weights, diagonals [A, 3, P] or matrices [A, 3, 3, P].
     """
     layer, element_wise = problem.points, blocks.shape[3] == 1
     blocks = _tf_padded(tf.transpose(blocks, [0, 1, 3, 2]), moving)             # [A, R, C, P], or [A, 3, 1, P]
@@ -70,10 +72,18 @@ def _tf_row_parts(problem, moving, blocks, columns, residuals):
         return squares, first * factors * layer.beta_products(moving, rows)
 
     if not element_wise:
-        return *tf_any(), tf.reduce_sum(tf.square(blocks), [1, 2])
+        return *tf_any(), tf.reduce_sum(blocks[:, :, :, None] * blocks[:, :, None], 1)
     alike = tf.reduce_all(tf.equal(blocks[..., :layer.size[0]], blocks[:, :1, :, :1]))
     made = tf_any() if columns else tf.cond(alike, tf_alike, tf_any)            # in fewer passes over all vertices
-    return *made, tf.reduce_max(tf.square(blocks[:, :, 0]), 1)
+    return *made, tf.square(blocks[:, :, 0])
+
+
+def _tf_sum_of_weights(weights):
+    """The sum of diagonals [A, 3, P] and of matrices [A, 3, 3, P]: a diagonal where all are."""
+    if any(part.shape.rank == 4 for part in weights):
+        weights = [part if part.shape.rank == 4 else part[:, :, None] * np.eye(3, dtype=part.dtype.as_numpy_dtype)[
+            :, :, None] for part in weights]
+    return tf.add_n(list(weights))
 
 
 def _tf_d_outer(layer, moving, residuals=None):

@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from tf_smpl.load_model import load_object
+from utils.alignment import misfits
 from utils.cli import say_once
 from utils.files import InputError
 from utils.image_landmarks import NUM_JAW, as_image_lmks
@@ -19,6 +20,9 @@ POINT_SUFFIXES = ('.npy', '.pp', '.txt', '.csv', '.json')
 IMAGE_POINT_SUFFIXES = ('.npy', '.pts', '.txt', '.csv', '.json')
 UNITS = {'m': 1.0, 'cm': 0.01, 'mm': 0.001}             # how many metres they are
 MOST, LEAST = 1e12, 1e-12                 # coordinates beyond are no numbers of a head; nearer points are at one place
+UNLIKE = 0.6                            # misfit of no head; of wild faces it is 0.33, of other orders 0.74 and more
+MIRRORED = 0.8                          # of the misfit is that of the mirror image at most, where it is one
+ENOUGH, FEW = 10, 200                   # points that tell a mirror image; points of which a single one is looked for
 FAR = 1000                              # times the median distance from the middle: no part of a head
 LIST_KEYS = ('landmarks', 'points', 'lmks', 'landmarks_3d', 'landmarks_2d')     # of a list in a JSON file
 MISSING = ('', 'nan', 'na', 'n/a', 'null', 'none')      # cells of a text file, in lower case
@@ -76,17 +80,40 @@ def check_places(path, points, what='points'):
                          f'of them within {np.median(distances):.3g}; expected nan where one is missing')
 
 
+def check_order(path, points, template_points, what='points'):
+    """Raises InputError where points [L, 3], rows of NaN left out, lie otherwise than those of the template [L, 3] do
+    on any head: in another order, mirrored, or with one far off.
+    """
+    misfit, mirrored = misfits(template_points, points)
+    if mirrored < MIRRORED * misfit and np.isfinite(points[:, 0]).sum() >= ENOUGH:
+        raise InputError(f'{path}: the {what} are mirrored: their mirror image lies as a head does')
+    if misfit <= UNLIKE:
+        return
+    for number in range(len(points) if len(points) <= FEW else 0):
+        others = np.where(np.arange(len(points))[:, None] == number, np.nan, points)
+        if np.isfinite(points[number, 0]) and misfits(template_points, others)[0] <= UNLIKE:
+            raise InputError(f'{path}: the point {number} (from 0) is far from where the others have it; expected nan '
+                             'where one is missing')
+    raise InputError(f"{path}: the {what} lie otherwise than on any head ({misfit:.0%} of their spread off): expected "
+                     "the model's in its order")
+
+
 def unit_scale(points, template_points, unit, path='points'):
     """Returns what turns points [L, 3] into metres, and the unit's name: `unit` is m, cm, mm or auto.
 
     auto compares how far the points lie from their centre (root mean square) with the same points of the template
-    [L, 3]; rows of NaN are left out. Raises InputError, that names `path`, where no unit makes them a head's size.
+    [L, 3]; rows of NaN are left out. Raises InputError, that names `path`, where no unit makes them a head's size, or
+    the one that is named makes them ten times as large or as small.
     """
-    if unit != 'auto':
-        return UNITS[unit], unit
     there = np.isfinite(points).all(axis=1)
     found, expected = (np.sqrt(np.mean(np.sum((part - part.mean(axis=0)) ** 2, axis=1)))
                        for part in (points[there], template_points[there]))
+    if unit != 'auto':
+        if not 0.1 < found * UNITS[unit] / expected < 10:
+            raise InputError(f'{path}: in {unit} the points would lie {found * UNITS[unit]:.3g} m from their centre '
+                             f'(RMS), on the model {expected:.3g} m: name another unit (--unit) or fit the scale '
+                             '(--fit_scale)')
+        return UNITS[unit], unit
     for name, metres in UNITS.items():
         if 0.5 < found * metres / expected < 2:
             return metres, name

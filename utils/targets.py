@@ -11,11 +11,19 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.files import InputError
-from utils.point_files import IMAGE_POINT_SUFFIXES, POINT_SUFFIXES, read_image_points, read_points, unit_scale
+from utils.point_files import (
+    IMAGE_POINT_SUFFIXES,
+    POINT_SUFFIXES,
+    check_order,
+    read_image_points,
+    read_points,
+    unit_scale,
+)
 from utils.registered_meshes import MESH_SUFFIXES, read_registered_mesh
 
 __all__ = ['IMAGE_POINT_SUFFIXES', 'IMAGE_SUFFIXES', 'MESH_SUFFIXES', 'POINT_SUFFIXES', 'Photo', 'Target',
-           'find_targets', 'pair_photos', 'read_image_points', 'read_points', 'read_registered_mesh', 'unit_scale']
+           'check_order', 'find_targets', 'pair_photos', 'read_image_points', 'read_points', 'read_registered_mesh',
+           'unit_scale']
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 OF_LANDMARKS = re.compile(r'[._ -]*(lmks?|landmarks?|lms|points|pts|kpts?)[._ -]*(2d|51|68)?$', re.IGNORECASE)

@@ -35,7 +35,7 @@ class TermDerivatives(NamedTuple):
 def tf_term_derivatives(terms, weights, points, variables):
     """The TermDerivatives of {name: term} with {name: weight} by points [N, L, C] and {name: variable [N, W]}.
 
-    Raises ValueError, which names it, for a term on which nothing depends.
+    Raises ValueError, which names it, for a term that depends on nothing and for one without derivatives.
     """
     made = TermDerivatives([], [], [])
     for name, term in terms.items():
@@ -43,14 +43,14 @@ def tf_term_derivatives(terms, weights, points, variables):
         sources, root = [variables[variable] for variable in direct], weights[name] ** 0.5
         residuals = root * term
         if kind == 'prior':
-            diagonal = root * tf_diagonal(term, *sources)
+            diagonal = root * tf_gradients(name, term, sources)[0]
             made.priors.append((*direct, tf.square(diagonal), diagonal * residuals))
         elif kind == 'dense':
-            g, *columns = (root * part for part in tf_dense(term, [points, *sources]))
+            g, *columns = (root * part for part in tf_dense(name, term, [points, *sources]))
             made.dense.append((tf.transpose(g, [0, 1, 3, 2]), dict(zip(direct, columns, strict=True)),
                                tf.reshape(residuals, [-1, g.shape[1]])))
         else:
-            blocks, *columns = (root * part for part in tf_by_rows(kind, term, points, sources))
+            blocks, *columns = (root * part for part in tf_by_rows(kind, name, term, points, sources))
             made.rows.append((blocks, dict(zip(direct, columns, strict=True)), tf.transpose(residuals, [0, 2, 1])))
     return made
 
@@ -74,21 +74,28 @@ def kind_of_term(name, term, points, variables):
     return 'dense', direct
 
 
-def tf_diagonal(term, source):
-    """The diagonal, in the shape of `source`, of the Jacobian of a term that is made of it element by element."""
-    return tf.gradients(term, source, unconnected_gradients=tf.UnconnectedGradients.ZERO)[0]
+def tf_gradients(name, term, sources, cotangent=None):
+    """The gradients of a term by its sources; None where no derivative comes through to one.
+
+    Raises ValueError, which names the term, where none comes through to any.
+    """
+    found = tf.gradients(term, sources, cotangent)
+    if all(gradient is None for gradient in found):
+        raise ValueError(f'the term {name!r} has no derivative: an operation that makes it has none, such as rounding, '
+                         'tf.stop_gradient or a Python function')
+    return found
 
 
-def tf_by_rows(kind, term, points, sources):
+def tf_by_rows(kind, name, term, points, sources):
     """The blocks of a term of kind 'points' or 'rows', and its columns [N, R, L, W] of each source."""
     cotangent = tf.ones_like(term)
+    diagonal, *backward = tf_gradients(name, term, [points, *sources], cotangent)
     if kind == 'points':
-        diagonal, *backward = tf.gradients(term, [points, *sources], cotangent,
-                                           unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        diagonal = tf.zeros_like(points) if diagonal is None else diagonal
         blocks = tf.expand_dims(tf.transpose(diagonal, [0, 2, 1]), 3)
     else:
-        blocks = tf.stack([tf.gradients(row, points)[0] for row in tf.unstack(term, axis=2)], axis=1)
-        backward = tf.gradients(term, sources, cotangent) if sources else []
+        blocks = tf.stack([tf.gradients(row, points, unconnected_gradients=tf.UnconnectedGradients.ZERO)[0]
+                           for row in tf.unstack(term, axis=2)], axis=1)
     return [blocks, *(tf.transpose(tf_columns(back, cotangent, source), [0, 2, 1, 3])
                       for back, source in zip(backward, sources, strict=True))]
 
@@ -96,21 +103,24 @@ def tf_by_rows(kind, term, points, sources):
 def tf_columns(backward, cotangent, variable):
     """The Jacobian [N, ..., W] of a term by a variable [N, W] of few columns, a forward pass for each.
 
-    backward: the term's gradient by the variable for some cotangent, in which it is linear.
+    backward: the term's gradient by the variable for some cotangent, in which it is linear; None where it has none.
     """
+    if backward is None:
+        return tf.zeros_like(cotangent)[..., None] * tf.zeros([variable.shape[1]], variable.dtype)
     columns = [tf.gradients(backward, cotangent, tf.one_hot(column, variable.shape[1], dtype=variable.dtype)
                             + tf.zeros_like(variable))[0] for column in range(variable.shape[1])]
     return tf.stack(columns, axis=-1)
 
 
-def tf_dense(term, sources):
+def tf_dense(name, term, sources):
     """The Jacobians [N, R, ...] of a term of R numbers by each of some tensors, a backward pass for each number."""
     term = tf.reshape(term, [-1, math.prod(term.shape[1:])])
 
     @tf.autograph.experimental.do_not_convert
     def tf_pass(number):
         one = tf.one_hot(number, term.shape[1], dtype=term.dtype) + tf.zeros_like(term)
-        return tf.gradients(term, sources, one, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        found = tf_gradients(name, term, sources, one)
+        return [tf.zeros_like(source) if part is None else part for source, part in zip(sources, found, strict=True)]
     if term.shape[1] <= PASSES_UNROLLED:
         passes = [tf_pass(number) for number in range(term.shape[1])]
         return [tf.stack(parts, axis=1) for parts in zip(*passes, strict=True)]
