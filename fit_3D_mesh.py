@@ -137,7 +137,7 @@ def main(args):
 
     names = [target.name for target in targets]
     live = LiveFit(args, smpl, panes, (1, 2), names, upright=True, bar=(0, SHOWN_MM, 'mm'))
-    solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=8, watch=live.watch)
+    solver = FitSolver(tf_residuals, weights, smpl, args.optimizer, STAGES, chunk=12, watch=live.watch)
     columns = [*term_columns(args, weights), 'vertex_rms_mm', 'vertex_max_mm', *read_columns(args)]
 
     def read(target):

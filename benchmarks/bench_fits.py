@@ -95,7 +95,7 @@ class Fit:
         dtype = tf.as_dtype(matrix_dtype(weights, self.script.WEIGHTS) if weights else self.files.matrix_dtype)
         weights = weights or self.script.WEIGHTS
         if self.name == 'mesh':
-            return FitSolver(self.script.tf_residuals, weights, SMPLVertices(self.model, matrix_dtype=dtype), chunk=8)
+            return FitSolver(self.script.tf_residuals, weights, SMPLVertices(self.model, matrix_dtype=dtype), chunk=12)
         points = SMPLPoints(self.model, self.model['f'][self.embedding[0]], self.embedding[1],
                             num_axes=2 if self.name == '2D' else 3, matrix_dtype=dtype)
         return FitSolver(self.script.tf_residuals, weights, points)
