@@ -247,3 +247,9 @@ def test_a_turntable_goes_round_the_lit_mesh_in_its_colours():
     assert red[0] > 0.2 and blue[2] > 0.2 and red[2] == blue[0] == 0 and red[1] > 0 < blue[3]
     widths = [np.ptp(np.nonzero((view < 250).any(2))[1]) for view in views]
     assert widths[0] > 1.5 * widths[1] and len(list(turned_views(mesh, height=20, width=20))) == 36
+
+
+def test_a_mesh_out_of_sight_leaves_the_picture_empty():
+    points = np.array([[0.0, 0, 0], [9, 0, 0], [0, 9, 0]]) + 5000
+    bgr, alpha = draw_mesh(points, np.array([[0, 1, 2]]), 20, 30)
+    assert bgr.shape == (20, 30, 3) and alpha.shape == (20, 30) and not alpha.any()

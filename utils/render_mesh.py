@@ -134,7 +134,7 @@ def _draw(surface, points, faces, height, width):
     light, covered = np.zeros((face_ids.size, 3), np.float32), (face_ids >= 0).sum(1)
     samples = np.flatnonzero(face_ids >= 0)
     light[samples] = surface.light(face_ids.ravel()[samples], bary.reshape(-1, 3)[samples]).T
-    light = light.reshape(len(outline), -1, 3).sum(1) / np.maximum(covered, 1)[:, None]
+    light = light.reshape(len(outline), SAMPLES**2, 3).sum(1) / np.maximum(covered, 1)[:, None]
     bgr[outline], alpha[outline] = _to_screen(light), covered / SAMPLES**2
     return bgr.reshape(height, width, 3), alpha.reshape(height, width)
 
