@@ -66,27 +66,29 @@ class HeadMesh:
         hints = self.both_sides({vertex: position for vertex, (position, _) in constraints.hints.items()})
         weights = [constraints.hints[self.left_of(vertex)][1] for vertex in hints]
         creases = self.with_mirror(list(constraints.creases))
-        self.laplacian = uniform_laplacian(self.edges, self.num_skin)
-        for _ in range(2):
-            solver = FairSolver(self.laplacian, list(pins), list(hints), weights, creases)
-            x = solver.solve(np.array(list(pins.values())), np.array(list(hints.values())))
-            self.v = (x + x[self.mirror] * MIRROR) / 2
-            self.laplacian = cotangent_laplacian(self.v, self.f)
-        self.round_off()
+        targets = np.array(list(pins.values())), np.array(list(hints.values()))
+
+        def fair(laplacian):
+            x = FairSolver(laplacian, list(pins), list(hints), weights, creases).solve(*targets)
+            return (x + x[self.mirror] * MIRROR) / 2
+        even = uniform_laplacian(self.edges, self.num_skin)
+        self.v = self.rounded_off(fair(cotangent_laplacian(fair(even), self.f)), even)
         self.laplacian = cotangent_laplacian(self.v, self.f)
 
-    def round_off(self):
-        """Draws vertices around nostrils and mouth corners to the mean of their neighbours: hints leave edges there."""
-        laplacian, mouth = uniform_laplacian(self.edges, self.num_skin), self.half.rings['mouth']
+    def rounded_off(self, v, even):
+        """Vertices drawn to the mean of their neighbours, of which `even` is the Laplacian, around nostrils and mouth
+        corners: hints leave edges there.
+        """
+        mouth = self.half.rings['mouth']
         corner, lips = [mouth[LIP_EDGE][len(mouth[0]) // 2]], self.with_mirror(np.concatenate(mouth[LIP_EDGE:]))
         for middle, reach, rounds in ((self.half.rings['nostril'][1], NOSE_REACH, NOSE_ROUNDS),
                                       (corner, CORNER_REACH, CORNER_ROUNDS)):
-            away = np.linalg.norm(self.v[:, None] - self.v[self.with_mirror(middle)], axis=2).min(axis=1)
+            away = np.linalg.norm(v[:, None] - v[self.with_mirror(middle)], axis=2).min(axis=1)
             share = smooth_step(away, reach, 0)[:, None]
             share[lips] = 0
             for _ in range(rounds):
-                self.v = self.v + share / 2 * (laplacian @ self.v)
-        self.v = (self.v + self.v[self.mirror] * MIRROR) / 2
+                v = v + share / 2 * (even @ v)
+        return (v + v[self.mirror] * MIRROR) / 2
 
     def left_of(self, vertex):
         return vertex if vertex < len(self.half.plan) else self.mirror[vertex]
