@@ -21,7 +21,6 @@ from utils.cli import ROOT, find_model, find_target, is_embedded, quiet_tensorfl
 quiet_tensorflow()
 from tf_smpl.load_model import load_model  # noqa: E402
 from tf_smpl.vertices import SMPLVertices  # noqa: E402
-from utils.alignment import align_rigid, middles  # noqa: E402
 from utils.files import InputError, write_image  # noqa: E402
 from utils.fit_batches import (  # noqa: E402
     complete_row,
@@ -47,7 +46,7 @@ from utils.fit_cli import (  # noqa: E402
     read_extras,
     rows_of,
     settings_of,
-    start_params,
+    start_in_space,
     term_columns,
     with_vertices,
     write_head,
@@ -97,18 +96,9 @@ def fit_mesh(target_vertices, solver, v_template, root, sizes, start=None, fit_s
     Returns a OneFit for each. With `fit_scale` the targets are times a scale that is found. smooth: None, or the weight
     of changes between the heads as frames of one person.
     """
-    rot, trans, scale = align_rigid(v_template, target_vertices, root, fit_scale)
-    params = start_params(sizes, rot, trans, start)
-    goals, seen = scale[:, None, None] * target_vertices, np.isfinite(target_vertices).all(axis=2, keepdims=True)
-    middle = middles(goals, one_for_all=smooth is not None)
-    initial = {**params._asdict(), 'trans': params.trans - middle[:, 0]}
-    if fit_scale:
-        initial['scale'] = np.ones((len(scale), 1))
-    data = {'vertices': np.where(seen, goals - middle, 0), 'seen': seen.astype(float)}
-
-    def undo(values):
-        found = {'scale': scale[:, None] * values['scale']} if fit_scale else {}
-        return {**values, **found, 'trans': values['trans'] + values.get('scale', 1.0) * middle[:, 0]}
+    initial, goals, seen, undo = start_in_space(v_template, target_vertices, root, sizes, start, fit_scale,
+                                                one_for_all=smooth is not None)
+    data = {'vertices': goals, 'seen': seen}
     return one_by_one(solver(initial, data, undo) if smooth is None else solver.sequence(initial, data, smooth, undo))
 
 

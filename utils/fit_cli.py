@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from utils.alignment import align_rigid, middles
 from utils.cli import add_page_flags, check_page, str2bool, visualize
 from utils.files import InputError, check_folder
 from utils.flame_params import FlameParams, evaluate, load_init, zero_params
@@ -139,6 +140,27 @@ def start_params(sizes, rot, trans, start=None):
         return start
     params = zero_params(*sizes, batch=len(rot)) if start is None else start
     return params._replace(rot=np.array(rot), trans=np.array(trans))
+
+
+def start_in_space(template, targets, root, sizes, start=None, fit_scale=False, one_for_all=False):
+    """How a solver starts on targets [N, L, 3] (NaN: missing): initial values by name, goals [N, L, 3] (0 where one is
+    missing), seen [N, L, 1] (1.0 or 0.0), and `undo` as FitSolver takes it.
+
+    The head at rest, or `start`, is placed as start_params has it. With `fit_scale` targets are brought to the size of
+    the template [L, 3] and have a variable, scale, for what is left. Goals are moved to the origin, see middles.
+    """
+    rot, trans, scale = align_rigid(template, targets, root, fit_scale)
+    params = start_params(sizes, rot, trans, start)
+    goals, seen = scale[:, None, None] * targets, np.isfinite(targets).all(axis=2, keepdims=True)
+    middle = middles(goals, one_for_all)
+    initial = {**params._asdict(), 'trans': params.trans - middle[:, 0]}
+    if fit_scale:
+        initial['scale'] = np.ones((len(scale), 1))
+
+    def undo(values):
+        found = {'scale': scale[:, None] * values['scale']} if fit_scale else {}
+        return {**values, **found, 'trans': values['trans'] + values.get('scale', 1.0) * middle[:, 0]}
+    return initial, np.where(seen, goals - middle, 0), seen.astype(float), undo
 
 
 def settings_of(args, weights, **files):
